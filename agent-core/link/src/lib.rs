@@ -1,0 +1,1 @@
+//! A device's identity, enrolment and live link to the web services.

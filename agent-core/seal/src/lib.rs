@@ -1,0 +1,1 @@
+//! The sealed recording: CMS envelope and Tink stream; bytes in, bytes out.

@@ -1,0 +1,1 @@
+//! Crash-safe spool directory and resumable uploader.

@@ -1,0 +1,1 @@
+//! Screen capture, encoding and its control; the program hindsight-recorder.

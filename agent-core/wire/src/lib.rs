@@ -1,0 +1,20 @@
+//! Messages and ids that desktops, recorders and the server share; serde only, no I/O.
+//!
+//! - [`ids`]: UUIDv7 newtypes.
+//! - [`timestamp`]: UTC instants and clock offsets.
+//! - [`manifest`]: what a recorder signs about one sealed recording, and the server's receipt.
+//! - [`enrolment`]: how a device gets its certificate.
+//! - [`link`]: the live WebSocket between a device and the web services.
+//! - [`policy`]: what a device may capture, and how.
+//! - [`component`]: configuration and commands for the voice components.
+
+pub mod component;
+pub mod enrolment;
+pub mod ids;
+pub mod link;
+pub mod manifest;
+pub mod policy;
+pub mod timestamp;
+
+pub use ids::{CaptureId, DeviceId, InteractionId, PersonId, RecordingId};
+pub use timestamp::{ClockOffset, Timestamp};

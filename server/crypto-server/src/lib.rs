@@ -1,0 +1,1 @@
+//! Keys of the site: issue, unwrap, repair, audit.

@@ -1,0 +1,1 @@
+//! Site configuration: persons, DNs and recording policy.

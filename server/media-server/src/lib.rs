@@ -1,0 +1,1 @@
+//! RTP relay and recorder.

@@ -1,0 +1,170 @@
+//! Domain events: what happened, by whose clock, to which interaction.
+//!
+//! Voice components journal them and deliver them over the link; the web services append them to the store's event log.
+//! Consumers are idempotent: an event may arrive late and more than once.
+
+use hindsight_wire::{CaptureId, InteractionId, PersonId, RecordingId, Timestamp, manifest::Party};
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened to an interaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Whose.
+    pub interaction: InteractionId,
+    /// When, on the clock of the component that saw it (voice components run on synchronised server hosts).
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// The kinds of events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum What {
+    /// An INVITE was accepted for routing.
+    CallOffered {
+        /// Who calls: user part of From.
+        caller: String,
+        /// What was dialled: user part of the Request-URI.
+        dialled: String,
+        /// DNs whose policy asks for a voice recording.
+        record_voice: Vec<String>,
+        /// DNs whose policy asks for their agents' screens.
+        record_screen: Vec<String>,
+    },
+    /// Answered: both parties speak.
+    CallEstablished {
+        /// Caller first.
+        parties: Vec<CallParty>,
+    },
+    /// A party put the other on hold.
+    CallHeld {
+        /// DN or number of who did.
+        by: String,
+    },
+    /// End of hold.
+    CallRetrieved {
+        /// DN or number of who did.
+        by: String,
+    },
+    /// The call is over, also when it was never answered.
+    CallEnded {
+        /// Why.
+        cause: EndCause,
+        /// DN or number of who hung up, where a party did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// The media server confirmed that it records.
+    RecordingStarted {
+        /// The run.
+        capture: CaptureId,
+        /// Full-time policy, or the login of who asked.
+        by: String,
+    },
+    /// Confirmed: silence from here.
+    RecordingPaused {
+        /// Login or component.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Confirmed: recording goes on.
+    RecordingResumed {
+        /// Login or component.
+        by: String,
+    },
+    /// Confirmed: closed.
+    RecordingStopped {
+        /// Login or component.
+        by: String,
+    },
+    /// A recording that policy or a person asked for did not begin or broke.
+    RecordingFailed {
+        /// For people.
+        reason: String,
+    },
+    /// The media server opened a recording (part).
+    RecordingOpened {
+        /// The file.
+        recording: RecordingId,
+        /// The run.
+        capture: CaptureId,
+    },
+    /// Screens: a desktop reported its first frame.
+    ScreenStarted {
+        /// Who.
+        person: PersonId,
+        /// Where.
+        dn: String,
+        /// The run.
+        capture: CaptureId,
+        /// One per monitor.
+        recordings: Vec<RecordingId>,
+    },
+    /// Screens that policy asked for are missing, and why.
+    ScreenGap {
+        /// Where.
+        dn: String,
+        /// For people.
+        reason: String,
+    },
+    /// Call detail record of one SIP session through the resource manager.
+    SessionEnded(SessionRecord),
+}
+
+/// A party of an established call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CallParty {
+    /// DN or number.
+    pub number: String,
+    /// Side, from the recorded DN's point of view; both DNs recorded: the called one is the agent.
+    pub role: Party,
+    /// Whether `number` is a DN of this site (and may have an agent signed in).
+    pub is_dn: bool,
+}
+
+/// Why a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndCause {
+    /// BYE of a party.
+    HungUp,
+    /// CANCEL before the answer.
+    Cancelled,
+    /// Refused by the called party.
+    Refused,
+    /// No answer in time.
+    NoAnswer,
+    /// Called number unknown or not registered.
+    NotFound,
+    /// No media server would take it.
+    NoMediaServer,
+    /// The media server was lost in mid-call.
+    MediaServerLost,
+    /// Anything else: protocol error, shut-down.
+    Failed,
+}
+
+/// Call detail record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionRecord {
+    /// Call-ID of the session.
+    pub call_id: String,
+    /// Address of the media server that served it; absent: none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_server: Option<String>,
+    /// INVITE seen.
+    pub started_at: Timestamp,
+    /// 2xx passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
+    /// BYE or failure.
+    pub ended_at: Timestamp,
+    /// Final SIP status of the INVITE.
+    pub status: u16,
+}

@@ -1,0 +1,1 @@
+//! Media Server Markup Language (RFC 5707), the part we use.

@@ -1,0 +1,1 @@
+//! Joins uploads and events into interactions.

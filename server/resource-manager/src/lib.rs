@@ -1,0 +1,1 @@
+//! SIP proxy before the pool of media servers.

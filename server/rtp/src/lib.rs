@@ -1,0 +1,1 @@
+//! RTP and RTCP views, sequence and quality accounting.

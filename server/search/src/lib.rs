@@ -1,0 +1,1 @@
+//! Finding interactions by agent, number and time.

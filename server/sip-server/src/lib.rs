@@ -1,0 +1,1 @@
+//! Registrar, B2BUA and recording control.

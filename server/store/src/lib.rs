@@ -1,0 +1,1 @@
+//! Database, objects and the event log.

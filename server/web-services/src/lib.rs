@@ -1,0 +1,1 @@
+//! HTTPS: sign-in, uploads, search, playback, the device link.
