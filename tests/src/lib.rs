@@ -1,1 +1,20 @@
-//! Programs that prove the product end to end.
+//! The harness with which the demo, the benchmarks and the end-to-end tests run whole sites of real programs:
+//! our server and recorder, SIP phones, virtual displays, browsers.
+//!
+//! - [`process`]: programs that end with their owner, and waiting for what they print.
+//! - [`site`]: a server on a fresh data directory, in one process or one per role.
+//! - [`phone`]: baresip, driven over its control socket.
+//! - [`display`]: a virtual X display with moving content.
+//! - [`recorder`]: `hindsight-recorder` signed in as an agent.
+//! - [`console`]: the web API as the console uses it.
+//! - [`speech`]: comparing what was played with what was recorded.
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    reason = "a harness: it prints, and its items speak for themselves"
+)]
+
+pub mod display;
+pub mod phone;
+pub mod process;
+pub mod speech;

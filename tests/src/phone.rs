@@ -1,0 +1,217 @@
+//! A baresip phone: registers, calls, speaks a WAV file, and writes what it sent and heard.
+
+use crate::process::{Program, eventually, free_port};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// How a phone is set up.
+pub struct PhoneConfig<'a> {
+    /// DN: user part of its address of record.
+    pub dn: &'a str,
+    pub password: &'a str,
+    /// Host and port of the SIP server.
+    pub registrar: &'a str,
+    /// 8 kHz mono 16-bit WAV that it speaks, repeated.
+    pub speech: &'a Path,
+    /// `pcmu` or `pcma`.
+    pub codec: &'a str,
+    pub auto_answer: bool,
+}
+
+pub struct Phone {
+    pub dn: String,
+    pub dir: PathBuf,
+    pub sip_port: u16,
+    pub program: Program,
+    control: TcpStream,
+    unread: Vec<u8>,
+    events: Vec<Value>,
+}
+
+impl Phone {
+    /// Starts a phone in `dir` and waits until it is registered.
+    pub async fn start(dir: &Path, config: &PhoneConfig<'_>) -> Result<Self> {
+        let mut phone = Self::start_unregistered(dir, config).await?;
+        phone.wait_for("REGISTER_OK", Duration::from_secs(15)).await.context("registering")?;
+        Ok(phone)
+    }
+
+    pub async fn start_unregistered(dir: &Path, config: &PhoneConfig<'_>) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let (sip_port, control_port) = (free_port()?, free_port()?);
+        std::fs::write(dir.join("config"), configuration(dir, config, sip_port, control_port))?;
+        std::fs::write(dir.join("accounts"), account(config))?;
+        std::fs::write(dir.join("contacts"), "")?;
+        let mut program = Program::spawn(
+            &format!("baresip {}", config.dn),
+            Command::new("baresip").arg("-f").arg(dir).current_dir(dir),
+            &dir.join("baresip.log"),
+        )?;
+        let control = eventually("baresip's control socket", Duration::from_secs(10), || async {
+            Ok(TcpStream::connect(("127.0.0.1", control_port)).await?)
+        })
+        .await;
+        let control = match control {
+            Ok(control) => control,
+            Err(error) => {
+                program.kill();
+                return Err(error.context(program.log_text()));
+            }
+        };
+        Ok(Self {
+            dn: config.dn.to_owned(),
+            dir: dir.to_owned(),
+            sip_port,
+            program,
+            control,
+            unread: Vec::new(),
+            events: Vec::new(),
+        })
+    }
+
+    pub async fn dial(&mut self, uri: &str) -> Result<()> {
+        self.command("dial", uri).await.map(drop)
+    }
+
+    pub async fn hang_up(&mut self) -> Result<()> {
+        self.command("hangup", "").await.map(drop)
+    }
+
+    pub async fn hold(&mut self) -> Result<()> {
+        self.command("hold", "").await.map(drop)
+    }
+
+    pub async fn resume(&mut self) -> Result<()> {
+        self.command("resume", "").await.map(drop)
+    }
+
+    pub async fn answer(&mut self) -> Result<()> {
+        self.command("accept", "").await.map(drop)
+    }
+
+    /// Sends one command and waits for its response.
+    pub async fn command(&mut self, command: &str, params: &str) -> Result<Value> {
+        let body = json!({"command": command, "params": params, "token": command}).to_string();
+        self.control.write_all(format!("{}:{body},", body.len()).as_bytes()).await?;
+        let end = Instant::now() + Duration::from_secs(5);
+        loop {
+            let message = self.next(end).await.with_context(|| format!("response to {command}"))?;
+            if message.get("response").is_some() {
+                ensure!(message["ok"] == json!(true), "baresip refused {command} {params}: {message}");
+                return Ok(message);
+            }
+            self.events.push(message);
+        }
+    }
+
+    /// Waits for an event of this type (`CALL_ESTABLISHED`, `CALL_CLOSED`, …), also one that has already come.
+    pub async fn wait_for(&mut self, event: &str, limit: Duration) -> Result<Value> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(at) = self.events.iter().position(|e| e["type"] == json!(event)) {
+                return Ok(self.events.drain(..=at).next_back().unwrap_or_default());
+            }
+            match self.next(end).await {
+                Ok(message) => self.events.push(message),
+                Err(error) => bail!(
+                    "phone {}: no {event} within {limit:?} ({error:#}); had {:?}\n{}",
+                    self.dn,
+                    self.events.iter().map(|e| e["type"].clone()).collect::<Vec<_>>(),
+                    crate::process::tail(&self.program.log_text())
+                ),
+            }
+        }
+    }
+
+    /// The WAV that this phone wrote of what it sent (`enc`) or heard (`dec`).
+    pub fn dump(&self, direction: &str) -> Result<PathBuf> {
+        let mut found: Vec<PathBuf> = std::fs::read_dir(&self.dir)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                name.starts_with("dump-") && name.ends_with(&format!("-{direction}.wav"))
+            })
+            .collect();
+        found.sort();
+        found.pop().with_context(|| format!("no dump-*-{direction}.wav in {:?}", self.dir))
+    }
+
+    async fn next(&mut self, end: Instant) -> Result<Value> {
+        loop {
+            if let Some((message, used)) = netstring(&self.unread)? {
+                self.unread.drain(..used);
+                return Ok(message);
+            }
+            let mut buffer = [0u8; 8192];
+            let left = end.saturating_duration_since(Instant::now());
+            let count = tokio::time::timeout(left, self.control.read(&mut buffer))
+                .await
+                .context("time is over")??;
+            ensure!(count > 0, "baresip closed its control socket");
+            self.unread.extend_from_slice(&buffer[..count]);
+        }
+    }
+}
+
+/// One `<length>:<json>,` at the start of `bytes`, and how many bytes it took.
+fn netstring(bytes: &[u8]) -> Result<Option<(Value, usize)>> {
+    let Some(colon) = bytes.iter().position(|&b| b == b':') else { return Ok(None) };
+    let length: usize = std::str::from_utf8(&bytes[..colon])?.parse()?;
+    let end = colon + 1 + length;
+    if bytes.len() <= end {
+        return Ok(None);
+    }
+    Ok(Some((serde_json::from_slice(&bytes[colon + 1..end])?, end + 1)))
+}
+
+fn account(config: &PhoneConfig<'_>) -> String {
+    format!(
+        "<sip:{dn}@{registrar}>;auth_user={dn};auth_pass={password};regint=60;answermode={answer};audio_codecs={codec}\n",
+        dn = config.dn,
+        registrar = config.registrar,
+        password = config.password,
+        answer = if config.auto_answer { "auto" } else { "manual" },
+        codec = config.codec,
+    )
+}
+
+fn configuration(dir: &Path, config: &PhoneConfig<'_>, sip_port: u16, control_port: u16) -> String {
+    let dn = config.dn;
+    let mut text = format!(
+        "poll_method epoll\n\
+         sip_listen 127.0.0.1:{sip_port}\n\
+         net_interface 127.0.0.1\n\
+         audio_player aubridge,nil-{dn}\n\
+         audio_source aufile,{speech}\n\
+         audio_alert aubridge,alert-{dn}\n\
+         ausrc_format s16\nauplay_format s16\nauenc_format s16\naudec_format s16\n\
+         audio_buffer 20-160\naudio_level no\nrtp_ports {rtp}\nrtcp_mux no\n\
+         jitter_buffer_type fixed\njitter_buffer_delay 5-10\nrtp_stats no\n\
+         snd_path {dir}\n\
+         ctrl_tcp_listen 127.0.0.1:{control_port}\n\
+         module_path /usr/lib/baresip/modules\n",
+        speech = config.speech.display(),
+        dir = dir.display(),
+        rtp = rtp_range(sip_port),
+    );
+    for module in ["g711.so", "aufile.so", "aubridge.so", "sndfile.so"] {
+        text += &format!("module {module}\n");
+    }
+    text += "module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n";
+    text
+}
+
+/// A range of its own for each phone, outside the media server's.
+fn rtp_range(sip_port: u16) -> String {
+    let base = 42_000 + (sip_port % 400) * 20;
+    format!("{base}-{}", base + 19)
+}

@@ -1,0 +1,116 @@
+//! Comparing what was played with what was recorded: normalised cross-correlation.
+
+use anyhow::{Context, Result, ensure};
+use realfft::RealFftPlanner;
+use std::path::Path;
+
+/// PCM of one WAV file: samples per channel, in [-1, 1].
+pub struct Wave {
+    pub rate: u32,
+    pub channels: Vec<Vec<f32>>,
+}
+
+impl Wave {
+    pub fn read(path: &Path) -> Result<Self> {
+        let reader = hound::WavReader::open(path).with_context(|| format!("WAV {path:?}"))?;
+        Self::collect(reader)
+    }
+
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        Self::collect(hound::WavReader::new(bytes).context("WAV")?)
+    }
+
+    fn collect<R: std::io::Read>(reader: hound::WavReader<R>) -> Result<Self> {
+        let spec = reader.spec();
+        ensure!(spec.bits_per_sample == 16, "{} bits a sample", spec.bits_per_sample);
+        let mut channels = vec![Vec::new(); usize::from(spec.channels)];
+        for (i, sample) in reader.into_samples::<i16>().enumerate() {
+            channels[i % usize::from(spec.channels)].push(f32::from(sample?) / 32768.0);
+        }
+        Ok(Self { rate: spec.sample_rate, channels })
+    }
+
+    pub fn seconds(&self) -> f64 {
+        self.channels.first().map_or(0.0, |c| c.len() as f64 / f64::from(self.rate))
+    }
+}
+
+/// How `recorded` follows `played`.
+#[derive(Clone, Copy, Debug)]
+pub struct Match {
+    /// Where the start of `played` lies in `recorded`, samples (negative: the recording began later).
+    pub lag: i64,
+    /// Normalised correlation over the overlap at that lag, 0 to 1.
+    pub coefficient: f64,
+}
+
+/// Finds `played` in `recorded`. A phone that repeats its file is given `played` as long as the recording.
+pub fn find(played: &[f32], recorded: &[f32]) -> Match {
+    let size = (played.len() + recorded.len()).next_power_of_two();
+    let mut planner = RealFftPlanner::<f32>::new();
+    let forward = planner.plan_fft_forward(size);
+    let inverse = planner.plan_fft_inverse(size);
+    let spectrum = |samples: &[f32]| {
+        let mut padded = vec![0.0f32; size];
+        padded[..samples.len()].copy_from_slice(samples);
+        let mut out = forward.make_output_vec();
+        forward.process(&mut padded, &mut out).expect("the lengths are the plan's own");
+        out
+    };
+    let a = spectrum(played);
+    let mut product = spectrum(recorded);
+    for (r, p) in product.iter_mut().zip(&a) {
+        *r *= p.conj();
+    }
+    product[0].im = 0.0;
+    if let Some(last) = product.last_mut() {
+        last.im = 0.0;
+    }
+    let mut correlation = inverse.make_output_vec();
+    inverse.process(&mut product, &mut correlation).expect("the lengths are the plan's own");
+    let best = (0..size).max_by(|&i, &j| correlation[i].total_cmp(&correlation[j])).unwrap_or(0);
+    let lag = if best < recorded.len() { best as i64 } else { best as i64 - size as i64 };
+    Match { lag, coefficient: coefficient_at(played, recorded, lag) }
+}
+
+fn coefficient_at(played: &[f32], recorded: &[f32], lag: i64) -> f64 {
+    let from = lag.max(0) as usize;
+    let skip = (-lag).max(0) as usize;
+    let (Some(recorded), Some(played)) = (recorded.get(from..), played.get(skip..)) else { return 0.0 };
+    let (mut xy, mut xx, mut yy) = (0.0f64, 0.0f64, 0.0f64);
+    for (&x, &y) in played.iter().zip(recorded) {
+        xy += f64::from(x) * f64::from(y);
+        xx += f64::from(x) * f64::from(x);
+        yy += f64::from(y) * f64::from(y);
+    }
+    if xx == 0.0 || yy == 0.0 { 0.0 } else { xy / (xx * yy).sqrt() }
+}
+
+/// `samples` repeated without a break to at least `len`.
+pub fn repeated(samples: &[f32], len: usize) -> Vec<f32> {
+    samples.iter().copied().cycle().take(if samples.is_empty() { 0 } else { len }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    fn noise(len: usize, seed: u64) -> Vec<f32> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    #[test]
+    fn a_shifted_copy_is_found_and_a_stranger_is_not() {
+        let played = noise(8000, 1);
+        let mut recorded = vec![0.0; 1234];
+        recorded.extend(&played);
+        let found = find(&played, &recorded);
+        assert_eq!(found.lag, 1234);
+        assert!(found.coefficient > 0.999);
+        let late = find(&played, &played[500..]);
+        assert_eq!(late.lag, -500);
+        assert!(find(&played, &noise(8000, 2)).coefficient < 0.2);
+    }
+}
