@@ -1,0 +1,110 @@
+// The web services as this console uses them. Shapes: packaging/reference/openapi.json.
+
+export interface Person { id: string; login: string; name: string; roles: string[] }
+export interface Session { person: Person; mustChangePassword: boolean; csrfToken: string }
+
+export type Completeness = 'complete' | 'partial' | 'missing' | 'pending' | 'none';
+export interface Agent { login: string; name: string; dn: string }
+
+export interface InteractionSummary {
+  id: string;
+  startTime: string;
+  stopTime?: string | null;
+  durationMs?: number | null;
+  callerPhoneNumber: string;
+  dialedPhoneNumber: string;
+  agents: Agent[];
+  state: 'active' | 'ended';
+  voice: Completeness;
+  screen: Completeness;
+  recovered: boolean;
+  paused: boolean;
+}
+
+export interface Pause { fromMs: number; toMs?: number | null; by: string; reason: string }
+export interface MediaFile {
+  id: string;
+  capture: string;
+  kind: 'voice' | 'screen';
+  part: number;
+  offsetMs: number;
+  durationMs?: number | null;
+  state: 'recording' | 'uploading' | 'ready' | 'recovered' | 'failed';
+  mediaUrl?: string | null;
+  peaksUrl?: string | null;
+  width?: number | null;
+  height?: number | null;
+  monitor?: number | null;
+  pauses: Pause[];
+}
+export interface Gap { kind: string; dn?: string | null; reason: string }
+export interface HistoryEvent { at: string; offsetMs: number; type: string; text: string }
+export interface InteractionDetail extends InteractionSummary {
+  mediaFiles: MediaFile[];
+  gaps: Gap[];
+  eventHistory: HistoryEvent[];
+}
+export interface Page { items: InteractionSummary[]; next?: string | null }
+/** `tracks[i]` holds min,max,min,max… in [-1, 1], `perSecond` pairs a second. */
+export interface Peaks { tracks: number[][]; perSecond: number }
+
+export interface Query { agent?: string; number?: string; from?: string; to?: string }
+
+export class ApiError extends Error {
+  constructor(readonly status: number, readonly code: string, message: string) {
+    super(message);
+  }
+}
+
+let csrfToken = '';
+let onSignedOut = () => {};
+
+/** Called once by the session: what to do when the server no longer knows us. */
+export function whenSignedOut(action: () => void) {
+  onSignedOut = action;
+}
+
+async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (method !== 'GET') headers['X-CSRF-Token'] = csrfToken;
+  let response: Response;
+  try {
+    response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch {
+    throw new ApiError(0, 'unreachable', 'The server cannot be reached. Check the network and try again.');
+  }
+  if (!response.ok) throw await failure(response, path);
+  if (response.status === 204) return undefined as T;
+  return (await response.json()) as T;
+}
+
+async function failure(response: Response, path: string): Promise<ApiError> {
+  if (response.status === 401 && !path.endsWith('/session')) onSignedOut();
+  const told = (await response.json().catch(() => null)) as { error?: { code?: string; message?: string } } | null;
+  const message = told?.error?.message ?? `The server answered ${response.status}.`;
+  return new ApiError(response.status, told?.error?.code ?? String(response.status), message);
+}
+
+async function opened(session: Promise<Session>): Promise<Session> {
+  const value = await session;
+  csrfToken = value.csrfToken;
+  return value;
+}
+
+export const api = {
+  session: () => opened(request<Session>('GET', '/api/v2/session')),
+  signIn: (login: string, password: string) =>
+    opened(request<Session>('POST', '/api/v2/session', { login, password })),
+  changePassword: (current: string, next: string) =>
+    request<void>('POST', '/api/v2/session/password', { current, new: next }),
+  signOut: () => request<void>('DELETE', '/api/v2/session'),
+  interactions: (query: Query, cursor?: string, limit = 50) => {
+    const params = new URLSearchParams({ limit: String(limit) });
+    for (const [key, value] of Object.entries(query)) if (value) params.set(key, value);
+    if (cursor) params.set('cursor', cursor);
+    return request<Page>('GET', `/api/v2/interactions?${params}`);
+  },
+  interaction: (id: string) => request<InteractionDetail>('GET', `/api/v2/interactions/${encodeURIComponent(id)}`),
+  peaks: (url: string) => request<Peaks>('GET', url),
+};

@@ -1,0 +1,43 @@
+// How times, lengths and states are written for people.
+
+import type { Completeness } from './api';
+
+const dateTime = new Intl.DateTimeFormat(undefined, {
+  year: 'numeric', month: 'short', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit',
+});
+
+export const when = (iso: string) => dateTime.format(new Date(iso));
+
+/** 65_432 → "1:05", from an hour on "1:00:05". */
+export function clock(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const two = (n: number) => String(n).padStart(2, '0');
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+/** The same for a screen reader. */
+export function spoken(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const part = (n: number, unit: string) => (n > 0 ? [`${n} ${unit}${n === 1 ? '' : 's'}`] : []);
+  const parts = [
+    ...part(Math.floor(seconds / 3600), 'hour'),
+    ...part(Math.floor(seconds / 60) % 60, 'minute'),
+    ...part(seconds % 60, 'second'),
+  ];
+  return parts.length > 0 ? parts.join(' ') : '0 seconds';
+}
+
+export const completeness: Record<Completeness, string> = {
+  complete: 'Complete',
+  partial: 'Incomplete',
+  missing: 'Missing',
+  pending: 'Arriving',
+  none: 'Not recorded',
+};
+
+/** A local date-time field's value as RFC 3339, or nothing. */
+export function toUtc(local: string): string | undefined {
+  const at = new Date(local);
+  return local && !Number.isNaN(at.getTime()) ? at.toISOString() : undefined;
+}

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import type { InteractionDetail, MediaFile } from '../api';
+import { columns, length, pauses, segmentAt, segments } from './timeline';
+
+const file = (over: Partial<MediaFile>): MediaFile => ({
+  id: 'v', capture: 'c', kind: 'voice', part: 1, offsetMs: 0, durationMs: 1000, state: 'ready', mediaUrl: '/m', pauses: [], ...over,
+});
+const detail = (mediaFiles: MediaFile[], durationMs: number | null = null): InteractionDetail => ({
+  id: 'i', startTime: '2026-01-01T00:00:00Z', durationMs, callerPhoneNumber: '', dialedPhoneNumber: '', agents: [], state: 'ended',
+  voice: 'complete', screen: 'complete', recovered: false, paused: false, mediaFiles, gaps: [], eventHistory: [],
+});
+
+test('only what can be replayed is on the timeline, in order', () => {
+  const all = segments(detail([file({ id: 'b', offsetMs: 2000 }), file({ id: 'a' }), file({ id: 'x', mediaUrl: null })]));
+  expect(all.map((s) => s.id)).toEqual(['a', 'b']);
+  expect(segmentAt(all, 'voice', 1500)).toBeUndefined();
+  expect(segmentAt(all, 'voice', 2000)?.id).toBe('b');
+});
+
+test('a screen that runs on does not make the call longer', () => {
+  const d = detail([file({}), file({ id: 's', kind: 'screen', durationMs: 9000 })], 1200);
+  expect(length(d, segments(d))).toBe(1200);
+  const onlyScreen = detail([file({ id: 's', kind: 'screen', durationMs: 9000 })]);
+  expect(length(onlyScreen, segments(onlyScreen))).toBe(9000);
+});
+
+test('a pause without an end lasts to the end of its recording', () => {
+  const all = segments(detail([file({ offsetMs: 100, pauses: [{ fromMs: 400, by: 'ann', reason: 'card' }] })]));
+  expect(pauses(all)).toEqual([{ from: 500, to: 1100, label: 'Paused by ann: card' }]);
+});
+
+test('peaks fall on the pixels of their own time', () => {
+  const [segment] = segments(detail([file({ offsetMs: 1000, durationMs: 1000 })]));
+  const got = columns(segment!, { tracks: [[-0.5, 0.5, -1, 1]], perSecond: 2 }, 0, 2000, 4);
+  expect([...got]).toEqual([0, 0, 0, 0, -0.5, 0.5, -1, 1]);
+});

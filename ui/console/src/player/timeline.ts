@@ -1,0 +1,78 @@
+// The interaction's one timeline: every recording has its place on it. Milliseconds from the interaction's start.
+
+import type { InteractionDetail, MediaFile, Peaks } from '../api';
+
+export interface Segment {
+  id: string;
+  kind: 'voice' | 'screen';
+  from: number;
+  to: number;
+  monitor: number;
+  file: MediaFile;
+}
+
+export interface Span { from: number; to: number; label: string }
+
+const playable = (file: MediaFile) => Boolean(file.mediaUrl) && (file.durationMs ?? 0) > 0;
+
+/** What can be replayed, in time order. Screens may begin a little before the call: the timeline begins at 0 all the same. */
+export function segments(detail: InteractionDetail): Segment[] {
+  return detail.mediaFiles
+    .filter(playable)
+    .map((file) => ({
+      id: file.id,
+      kind: file.kind,
+      from: file.offsetMs,
+      to: file.offsetMs + (file.durationMs ?? 0),
+      monitor: file.monitor ?? 0,
+      file,
+    }))
+    .sort((a, b) => a.from - b.from || a.id.localeCompare(b.id));
+}
+
+/** The end: of the call, or of the last voice. A screen that runs on after the call does not make the call longer. */
+export function length(detail: InteractionDetail, all: Segment[]): number {
+  const voice = all.filter((s) => s.kind === 'voice').map((s) => s.to);
+  const ends = [detail.durationMs ?? 0, ...voice];
+  const known = Math.max(...ends);
+  return known > 0 ? known : Math.max(0, ...all.map((s) => s.to));
+}
+
+export const holds = (segment: Segment, at: number) => at >= segment.from && at < segment.to;
+
+export function segmentAt(all: Segment[], kind: 'voice' | 'screen', at: number): Segment | undefined {
+  return all.find((s) => s.kind === kind && holds(s, at));
+}
+
+/** Spans without voice on purpose, on the interaction's timeline. */
+export function pauses(all: Segment[]): Span[] {
+  return all
+    .filter((s) => s.kind === 'voice')
+    .flatMap((s) =>
+      s.file.pauses.map((p) => ({
+        from: s.from + p.fromMs,
+        to: p.toMs == null ? s.to : Math.min(s.to, s.from + p.toMs),
+        label: `Paused by ${p.by}: ${p.reason}`,
+      })),
+    );
+}
+
+/** Peaks of one track, resampled to one [min, max] per pixel column of the whole timeline. */
+export function columns(segment: Segment, peaks: Peaks, track: number, total: number, width: number): Float32Array {
+  const out = new Float32Array(width * 2);
+  const values = peaks.tracks[track];
+  if (!values || total <= 0) return out;
+  const pairs = values.length / 2;
+  for (let x = 0; x < width; x++) {
+    const begin = (x / width) * total - segment.from;
+    const end = ((x + 1) / width) * total - segment.from;
+    const first = Math.max(0, Math.floor((begin / 1000) * peaks.perSecond));
+    const last = Math.min(pairs, Math.max(first + 1, Math.ceil((end / 1000) * peaks.perSecond)));
+    if (end <= 0) continue;
+    for (let i = first; i < last; i++) {
+      out[2 * x] = Math.min(out[2 * x] ?? 0, values[2 * i] ?? 0);
+      out[2 * x + 1] = Math.max(out[2 * x + 1] ?? 0, values[2 * i + 1] ?? 0);
+    }
+  }
+  return out;
+}
