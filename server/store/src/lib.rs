@@ -1,1 +1,30 @@
-//! Database, objects and the event log.
+//! Database, event log and object storage of the site.
+//!
+//! - [`database`]: opening, migrations, readers and the one writer. The only file that names the database engine: another
+//!   one enters there and in `migrations/`; repositories speak in the types of this crate.
+//! - [`persons`], [`sessions`], [`dns`], [`devices`], [`enrolment_codes`], [`settings`], [`changes`], [`audit`]: repositories.
+//! - [`events`]: the one log of domain events, with consumers and their cursors.
+//! - [`objects`]: sealed payloads, envelopes and manifests; [`upload_area`]: payloads that still arrive.
+//!
+//! A repository is a set of functions over a [`Connection`]: from [`Database::read`] for a query, from
+//! [`Database::write`] for a change. What must happen together happens in one [`Write`].
+
+pub mod audit;
+pub mod changes;
+pub mod database;
+pub mod devices;
+pub mod dns;
+pub mod enrolment_codes;
+pub mod error;
+pub mod events;
+pub mod objects;
+pub mod persons;
+pub mod sessions;
+pub mod settings;
+pub mod token;
+pub mod upload_area;
+
+pub use database::{Connection, Database, Write};
+pub use error::StoreError;
+pub use objects::{DirectoryObjects, ObjectKey, ObjectKind, ObjectStore};
+pub use upload_area::UploadArea;

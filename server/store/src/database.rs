@@ -1,0 +1,125 @@
+//! SQLite in one file: write-ahead log, foreign keys, one writer and several readers per process.
+//!
+//! Several processes of a site may open the same file. `synchronous = FULL`: what is committed survives a power cut,
+//! because receipts and acknowledgements are given on the strength of it.
+
+use crate::StoreError;
+use sqlx::{
+    Sqlite, SqlitePool,
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{
+    ops::{Deref, DerefMut},
+    path::Path,
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// What repositories work on.
+pub type Connection = sqlx::SqliteConnection;
+
+/// How long a process waits for another one's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a task waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Readers per process.
+const READERS: u32 = 8;
+/// Name of the file in the store's directory.
+pub const DATABASE_FILE: &str = "hindsight.db";
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The site's database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    changed: watch::Sender<u64>,
+}
+
+impl Database {
+    /// Opens the database in `directory` (both made when missing) and brings its schema to this version.
+    pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(directory).map_err(|error| StoreError::file(directory, error))?;
+        let options = SqliteConnectOptions::new()
+            .filename(directory.join(DATABASE_FILE))
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |connections: u32| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
+        MIGRATIONS.run(&writer).await?;
+        let readers = pool(READERS).connect_with(options.create_if_missing(false)).await?;
+        Ok(Self { writer, readers, changed: watch::Sender::new(0) })
+    }
+
+    /// A connection for queries. Never write with it: use [`Database::write`].
+    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// Begins a change. It takes the write lock at once, so that it never fails half-way for another writer.
+    pub async fn write(&self) -> Result<Write, StoreError> {
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Write { transaction, changed: self.changed.clone() })
+    }
+
+    /// Changes after every commit of this process; other processes' commits are seen by polling.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Version of the schema: the number of the last migration applied.
+    pub async fn schema_version(&self) -> Result<i64, StoreError> {
+        let version = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
+            .fetch_one(&mut *self.read().await?)
+            .await?;
+        Ok(version)
+    }
+
+    /// SQLite's own check of the file; the findings, empty when it is sound.
+    pub async fn verify(&self) -> Result<Vec<String>, StoreError> {
+        let findings: Vec<String> =
+            sqlx::query_scalar("PRAGMA quick_check").fetch_all(&mut *self.read().await?).await?;
+        Ok(findings.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// Finishes running statements and closes the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// A change that has begun; undone when dropped without [`Write::commit`].
+pub struct Write {
+    transaction: sqlx::Transaction<'static, Sqlite>,
+    changed: watch::Sender<u64>,
+}
+
+impl Write {
+    /// Makes the change durable and wakes who waits for changes.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.transaction.commit().await?;
+        self.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}
+
+impl Deref for Write {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.transaction
+    }
+}
