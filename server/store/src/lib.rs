@@ -4,6 +4,7 @@
 //!   one enters there and in `migrations/`; repositories speak in the types of this crate.
 //! - [`persons`], [`sessions`], [`dns`], [`devices`], [`enrolment_codes`], [`settings`], [`changes`], [`audit`]: repositories.
 //! - [`events`]: the one log of domain events, with consumers and their cursors.
+//! - [`uploads`], [`recordings`], [`interactions`], [`presence`]: what arrives, what is committed, what is derived.
 //! - [`objects`]: sealed payloads, envelopes and manifests; [`upload_area`]: payloads that still arrive.
 //!
 //! A repository is a set of functions over a [`Connection`]: from [`Database::read`] for a query, from
@@ -17,12 +18,16 @@ pub mod dns;
 pub mod enrolment_codes;
 pub mod error;
 pub mod events;
+pub mod interactions;
 pub mod objects;
 pub mod persons;
+pub mod presence;
+pub mod recordings;
 pub mod sessions;
 pub mod settings;
 pub mod token;
 pub mod upload_area;
+pub mod uploads;
 
 pub use database::{Connection, Database, Write};
 pub use error::StoreError;
