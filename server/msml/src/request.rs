@@ -1,0 +1,62 @@
+//! What can be asked.
+
+use std::fmt;
+
+/// Where a recording is: `conf:<conference>/dialog:<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DialogId {
+    /// Conference id.
+    pub conference: String,
+    /// Name of the dialog in its conference.
+    pub name: String,
+}
+
+impl DialogId {
+    /// Reads `conf:<conference>/dialog:<name>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (conference, name) = text.trim().strip_prefix("conf:")?.split_once("/dialog:")?;
+        let whole = !conference.is_empty() && !name.is_empty();
+        whole.then(|| Self { conference: conference.to_owned(), name: name.to_owned() })
+    }
+}
+
+impl fmt::Display for DialogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conf:{}/dialog:{}", self.conference, self.name)
+    }
+}
+
+/// Who asks and why; see the dialect in the crate's description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Params {
+    /// Id of the run of recording.
+    pub capture: Option<String>,
+    /// A login, or the name of a policy or component.
+    pub by: Option<String>,
+    /// Why, for people.
+    pub reason: Option<String>,
+}
+
+/// The one command of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `dialogstart` with `record`.
+    Start,
+    /// `send event="pause"`.
+    Pause,
+    /// `send event="resume"`.
+    Resume,
+    /// `send event="terminate"` or `dialogend`.
+    Stop,
+}
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub command: Command,
+    /// To which recording.
+    pub dialog: DialogId,
+    /// Who and why.
+    pub params: Params,
+}

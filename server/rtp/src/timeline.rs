@@ -1,0 +1,99 @@
+//! Where a packet belongs in wall-clock time.
+//!
+//! Within a run of packets RTP time is exact and arrival is jittered, so RTP time decides. Across a jump (a sender that
+//! stopped its clock on hold, another SSRC, a clock that drifts) only arrival keeps the recording as long as the call,
+//! so arrival decides: the *deviation* of a packet is its arrival less its place by RTP time, and the smallest deviation
+//! of several packets is that of the one with the least delay.
+
+/// A deviation beyond this is a jump, microseconds.
+pub const JUMP_US: i64 = 200_000;
+/// Drift is watched over spans of this length, microseconds.
+const DRIFT_WINDOW_US: i64 = 5_000_000;
+/// A drift smaller than this is left alone, microseconds: tracks of one call stay within 20 ms of each other.
+const DRIFT_LIMIT_US: i64 = 8_000;
+/// The largest step by which drift is corrected at a time, microseconds.
+const DRIFT_STEP_US: i64 = 10_000;
+
+/// RTP time of one source mapped to microseconds since the start of the recording.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    clock_rate: i64,
+    /// Extended RTP time `anchor_ticks` is at `anchor_us`.
+    anchor_ticks: i64,
+    anchor_us: i64,
+    window: Option<Window>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    until_us: i64,
+    least_us: i64,
+}
+
+impl Timeline {
+    /// Starts with RTP time `ticks` at `us`.
+    pub fn start(clock_rate: u32, ticks: i64, us: i64) -> Self {
+        Self { clock_rate: i64::from(clock_rate.max(1)), anchor_ticks: ticks, anchor_us: us, window: None }
+    }
+
+    /// The place of a packet by its RTP time.
+    pub fn place(&self, ticks: i64) -> i64 {
+        let micros = i128::from(ticks - self.anchor_ticks) * 1_000_000 / i128::from(self.clock_rate);
+        self.anchor_us + micros as i64
+    }
+
+    /// Arrival less place.
+    pub fn deviation(&self, ticks: i64, arrival_us: i64) -> i64 {
+        arrival_us - self.place(ticks)
+    }
+
+    /// Moves everything that follows.
+    pub fn shift(&mut self, by_us: i64) {
+        self.anchor_us += by_us;
+        self.window = None;
+    }
+
+    /// Watches a delivered packet for drift; corrects in small steps, seldom.
+    pub fn observe(&mut self, ticks: i64, arrival_us: i64) {
+        let deviation = self.deviation(ticks, arrival_us);
+        let window =
+            self.window.get_or_insert(Window { until_us: arrival_us + DRIFT_WINDOW_US, least_us: deviation });
+        window.least_us = window.least_us.min(deviation);
+        if arrival_us < window.until_us {
+            return;
+        }
+        let least = window.least_us;
+        self.window = None;
+        if least.abs() > DRIFT_LIMIT_US {
+            self.anchor_us += least.clamp(-DRIFT_STEP_US, DRIFT_STEP_US);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drifting_sender_stays_within_twenty_milliseconds_of_the_wall_clock() {
+        for ppm in [-200i64, 200] {
+            let mut timeline = Timeline::start(8000, 0, 0);
+            let mut worst = 0;
+            for n in 0..180_000i64 {
+                let wall = n * 20_000 + n * 20_000 * ppm / 1_000_000 + (n % 7) * 1_000;
+                worst = worst.max((timeline.place(n * 160) - (wall - (n % 7) * 1_000)).abs());
+                timeline.observe(n * 160, wall);
+            }
+            assert!(worst <= 20_000, "{ppm} ppm: {worst} us");
+        }
+    }
+
+    #[test]
+    fn jitter_alone_moves_nothing() {
+        let mut timeline = Timeline::start(8000, 0, 0);
+        for n in 0..10_000i64 {
+            timeline.observe(n * 160, n * 20_000 + (n * 7919 % 150) * 1_000);
+        }
+        assert_eq!(timeline.place(10_000 * 160), 200_000_000);
+    }
+}
