@@ -57,7 +57,8 @@ impl Row {
             actor: self.actor,
             action: self.action,
             object: self.object,
-            details: serde_json::from_str(&self.details).map_err(|e| StoreError::damaged("audit details", e))?,
+            details: serde_json::from_str(&self.details)
+                .map_err(|e| StoreError::damaged("audit details", e))?,
         })
     }
 }
@@ -71,8 +72,9 @@ fn chained(before: &[u8], at: i64, actor: &str, action: &str, object: &str, deta
 
 /// Appends an entry. Use it inside the [`crate::Write`] of what it tells of.
 pub async fn append(db: &mut Connection, record: &Record<'_>) -> Result<(), StoreError> {
-    let before: Option<Vec<u8>> =
-        sqlx::query_scalar("SELECT hash FROM audit ORDER BY position DESC LIMIT 1").fetch_optional(&mut *db).await?;
+    let before: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM audit ORDER BY position DESC LIMIT 1")
+        .fetch_optional(&mut *db)
+        .await?;
     let details = record.details.to_string();
     let hash = chained(
         before.as_deref().unwrap_or_default(),
@@ -95,7 +97,11 @@ pub async fn append(db: &mut Connection, record: &Record<'_>) -> Result<(), Stor
 }
 
 /// Up to `limit` entries before `position` (none: the end), newest first.
-pub async fn before(db: &mut Connection, position: Option<u64>, limit: u32) -> Result<Vec<Entry>, StoreError> {
+pub async fn before(
+    db: &mut Connection,
+    position: Option<u64>,
+    limit: u32,
+) -> Result<Vec<Entry>, StoreError> {
     let rows: Vec<Row> =
         sqlx::query_as("SELECT * FROM audit WHERE position < ? ORDER BY position DESC LIMIT ?")
             .bind(position.map_or(i64::MAX, u64::cast_signed))
@@ -107,8 +113,10 @@ pub async fn before(db: &mut Connection, position: Option<u64>, limit: u32) -> R
 
 /// Entries about one object, oldest first.
 pub async fn of_object(db: &mut Connection, object: &str) -> Result<Vec<Entry>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT * FROM audit WHERE object = ? ORDER BY position").bind(object).fetch_all(db).await?;
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM audit WHERE object = ? ORDER BY position")
+        .bind(object)
+        .fetch_all(db)
+        .await?;
     rows.into_iter().map(Row::into_entry).collect()
 }
 
@@ -140,6 +148,8 @@ pub async fn verify(db: &mut Connection) -> Result<Option<u64>, StoreError> {
 /// Position and hash of the last row.
 pub async fn head(db: &mut Connection) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
     let head: Option<(i64, Vec<u8>)> =
-        sqlx::query_as("SELECT position, hash FROM audit ORDER BY position DESC LIMIT 1").fetch_optional(db).await?;
+        sqlx::query_as("SELECT position, hash FROM audit ORDER BY position DESC LIMIT 1")
+            .fetch_optional(db)
+            .await?;
     Ok(head.map(|(position, hash)| (position.unsigned_abs(), hash)))
 }

@@ -42,13 +42,14 @@ pub async fn record(
     objects: &[ObjectChange],
 ) -> Result<u64, StoreError> {
     let json = serde_json::to_string(objects).map_err(|error| StoreError::damaged("changes", error))?;
-    let done = sqlx::query("INSERT INTO configuration_changes (at, actor, reason, changes) VALUES (?, ?, ?, ?)")
-        .bind(at.0)
-        .bind(actor)
-        .bind(reason)
-        .bind(json)
-        .execute(db)
-        .await?;
+    let done =
+        sqlx::query("INSERT INTO configuration_changes (at, actor, reason, changes) VALUES (?, ?, ?, ?)")
+            .bind(at.0)
+            .bind(actor)
+            .bind(reason)
+            .bind(json)
+            .execute(db)
+            .await?;
     Ok(done.last_insert_rowid().unsigned_abs())
 }
 

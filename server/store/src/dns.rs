@@ -1,11 +1,7 @@
 //! Directory numbers.
 
 use crate::{Connection, StoreError};
-use hindsight_wire::{
-    PersonId,
-    component::Dn,
-    policy::VoicePolicy,
-};
+use hindsight_wire::{PersonId, component::Dn, policy::VoicePolicy};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -73,8 +69,10 @@ pub async fn by_number(db: &mut Connection, number: &str) -> Result<Option<Owned
 
 /// The DNs that are a person's own, by number.
 pub async fn owned_by(db: &mut Connection, owner: PersonId) -> Result<Vec<OwnedDn>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT * FROM dns WHERE owner = ? ORDER BY number").bind(owner.0).fetch_all(db).await?;
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM dns WHERE owner = ? ORDER BY number")
+        .bind(owner.0)
+        .fetch_all(db)
+        .await?;
     rows.into_iter().map(Row::into_dn).collect()
 }
 

@@ -143,18 +143,24 @@ pub struct Row {
 
 /// Completes a row with its agents and gaps.
 pub async fn complete(db: &mut Connection, row: Row) -> Result<Interaction, StoreError> {
-    let agents: Vec<(String, Option<Uuid>, String, String)> =
-        sqlx::query_as("SELECT dn, person, login, name FROM interaction_agents WHERE interaction = ? ORDER BY dn")
-            .bind(row.id)
-            .fetch_all(&mut *db)
-            .await?;
-    let gaps: Vec<(String, String, String)> =
-        sqlx::query_as("SELECT kind, dn, reason FROM interaction_gaps WHERE interaction = ? ORDER BY kind, dn")
-            .bind(row.id)
-            .fetch_all(&mut *db)
-            .await?;
-    let agent =
-        |(dn, person, login, name): (String, Option<Uuid>, _, _)| Agent { dn, person: person.map(PersonId), login, name };
+    let agents: Vec<(String, Option<Uuid>, String, String)> = sqlx::query_as(
+        "SELECT dn, person, login, name FROM interaction_agents WHERE interaction = ? ORDER BY dn",
+    )
+    .bind(row.id)
+    .fetch_all(&mut *db)
+    .await?;
+    let gaps: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT kind, dn, reason FROM interaction_gaps WHERE interaction = ? ORDER BY kind, dn",
+    )
+    .bind(row.id)
+    .fetch_all(&mut *db)
+    .await?;
+    let agent = |(dn, person, login, name): (String, Option<Uuid>, _, _)| Agent {
+        dn,
+        person: person.map(PersonId),
+        login,
+        name,
+    };
     let gap = |(kind, dn, reason): (String, _, _)| Gap {
         kind: if kind == "voice" { GapKind::Voice } else { GapKind::Screen },
         dn,
@@ -217,23 +223,27 @@ pub async fn put(db: &mut Connection, this: &Interaction) -> Result<(), StoreErr
         sqlx::query(sqlx::AssertSqlSafe(sql)).bind(this.id.0).execute(&mut *db).await?;
     }
     for agent in &this.agents {
-        sqlx::query("INSERT INTO interaction_agents (interaction, dn, person, login, name) VALUES (?, ?, ?, ?, ?)")
-            .bind(this.id.0)
-            .bind(&agent.dn)
-            .bind(agent.person.map(|person| person.0))
-            .bind(&agent.login)
-            .bind(&agent.name)
-            .execute(&mut *db)
-            .await?;
+        sqlx::query(
+            "INSERT INTO interaction_agents (interaction, dn, person, login, name) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(this.id.0)
+        .bind(&agent.dn)
+        .bind(agent.person.map(|person| person.0))
+        .bind(&agent.login)
+        .bind(&agent.name)
+        .execute(&mut *db)
+        .await?;
     }
     for gap in &this.gaps {
-        sqlx::query("INSERT OR REPLACE INTO interaction_gaps (interaction, kind, dn, reason) VALUES (?, ?, ?, ?)")
-            .bind(this.id.0)
-            .bind(gap.kind.as_str())
-            .bind(&gap.dn)
-            .bind(&gap.reason)
-            .execute(&mut *db)
-            .await?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO interaction_gaps (interaction, kind, dn, reason) VALUES (?, ?, ?, ?)",
+        )
+        .bind(this.id.0)
+        .bind(gap.kind.as_str())
+        .bind(&gap.dn)
+        .bind(&gap.reason)
+        .execute(&mut *db)
+        .await?;
     }
     for key in keys(this) {
         sqlx::query("INSERT OR IGNORE INTO interaction_keys (key, started_at, interaction) VALUES (?, ?, ?)")
@@ -258,7 +268,8 @@ pub fn agent_key(text: &str) -> String {
 
 /// The key of a telephone number: how it is punctuated does not count, nor how it says "international".
 pub fn number_key(text: &str) -> String {
-    let kept: String = text.to_lowercase().chars().filter(|c| c.is_alphanumeric() || "*#_".contains(*c)).collect();
+    let kept: String =
+        text.to_lowercase().chars().filter(|c| c.is_alphanumeric() || "*#_".contains(*c)).collect();
     format!("number:{}", kept.strip_prefix("00").unwrap_or(&kept))
 }
 

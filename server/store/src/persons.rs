@@ -156,10 +156,29 @@ pub async fn put(db: &mut Connection, person: &Person) -> Result<(), StoreError>
     .bind(person.locked_until.map(|at| at.0))
     .execute(&mut *db)
     .await?;
-    sqlx::query("DELETE FROM person_roles WHERE person = ?").bind(person.id.0).execute(&mut *db).await?;
-    for role in &person.roles {
+    set_roles(db, person.id, &person.roles).await
+}
+
+/// Sets what the configuration says of an existing person, and leaves their password and lock-out alone.
+pub async fn set_profile(
+    db: &mut Connection,
+    id: PersonId,
+    name: &str,
+    roles: &BTreeSet<PersonRole>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE persons SET name = ? WHERE id = ?").bind(name).bind(id.0).execute(&mut *db).await?;
+    set_roles(db, id, roles).await
+}
+
+async fn set_roles(
+    db: &mut Connection,
+    id: PersonId,
+    roles: &BTreeSet<PersonRole>,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM person_roles WHERE person = ?").bind(id.0).execute(&mut *db).await?;
+    for role in roles {
         sqlx::query("INSERT INTO person_roles (person, role) VALUES (?, ?)")
-            .bind(person.id.0)
+            .bind(id.0)
             .bind(role.as_str())
             .execute(&mut *db)
             .await?;

@@ -31,14 +31,16 @@ struct Row {
 
 /// A desktop's link opened.
 pub async fn link_up(db: &mut Connection, link: &DesktopLink) -> Result<(), StoreError> {
-    sqlx::query("INSERT OR REPLACE INTO desktop_links (device, from_at, to_at, person, dn) VALUES (?, ?, ?, ?, ?)")
-        .bind(link.device.0)
-        .bind(link.from.0)
-        .bind(link.to.map(|at| at.0))
-        .bind(link.person.0)
-        .bind(&link.dn)
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO desktop_links (device, from_at, to_at, person, dn) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(link.device.0)
+    .bind(link.from.0)
+    .bind(link.to.map(|at| at.0))
+    .bind(link.person.0)
+    .bind(&link.dn)
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -107,7 +109,12 @@ pub struct Run {
 }
 
 /// A sign of life of a service that started at `from`.
-pub async fn alive(db: &mut Connection, service: &str, from: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+pub async fn alive(
+    db: &mut Connection,
+    service: &str,
+    from: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO service_runs (service, from_at, seen_at) VALUES (?, ?, ?)
          ON CONFLICT (service, from_at) DO UPDATE SET seen_at = excluded.seen_at",

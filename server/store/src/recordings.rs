@@ -139,7 +139,8 @@ impl Row {
 pub async fn commit(db: &mut Connection, new: &Committed<'_>) -> Result<(), StoreError> {
     let Committed { manifest, .. } = new;
     let kind = if matches!(manifest.media, Media::Voice { .. }) { "voice" } else { "screen" };
-    let size = |value: u64| i64::try_from(value).map_err(|_| StoreError::Conflict("size is too large".to_owned()));
+    let size =
+        |value: u64| i64::try_from(value).map_err(|_| StoreError::Conflict("size is too large".to_owned()));
     let receipt = serde_json::to_string(new.receipt).map_err(|e| StoreError::damaged("receipt", e))?;
     sqlx::query(
         "INSERT INTO recordings (id, device, capture, kind, person, dn, started_at, duration_ms, state, payload_size,
@@ -267,11 +268,12 @@ pub async fn interactions_of(
     db: &mut Connection,
     recording: RecordingId,
 ) -> Result<Vec<InteractionId>, StoreError> {
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar("SELECT interaction FROM recording_interactions WHERE recording = ? ORDER BY interaction")
-            .bind(recording.0)
-            .fetch_all(db)
-            .await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT interaction FROM recording_interactions WHERE recording = ? ORDER BY interaction",
+    )
+    .bind(recording.0)
+    .fetch_all(db)
+    .await?;
     Ok(ids.into_iter().map(InteractionId).collect())
 }
 
@@ -303,12 +305,11 @@ pub async fn uncommanded_at(
 const LONGEST_CAPTURE_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// The receipt given for a recording and the device it was given to.
-pub async fn receipt(
-    db: &mut Connection,
-    id: RecordingId,
-) -> Result<Option<(DeviceId, Signed)>, StoreError> {
-    let row: Option<(Uuid, String)> =
-        sqlx::query_as("SELECT device, receipt FROM recordings WHERE id = ?").bind(id.0).fetch_optional(db).await?;
+pub async fn receipt(db: &mut Connection, id: RecordingId) -> Result<Option<(DeviceId, Signed)>, StoreError> {
+    let row: Option<(Uuid, String)> = sqlx::query_as("SELECT device, receipt FROM recordings WHERE id = ?")
+        .bind(id.0)
+        .fetch_optional(db)
+        .await?;
     let parse = |(device, json): (Uuid, String)| {
         let signed = serde_json::from_str(&json).map_err(|e| StoreError::damaged("receipt", e))?;
         Ok((DeviceId(device), signed))
@@ -330,8 +331,10 @@ pub async fn signed_manifest(
 
 /// The signed record of a repair.
 pub async fn recovered_record(db: &mut Connection, id: RecordingId) -> Result<Option<Signed>, StoreError> {
-    let json: Option<Option<String>> =
-        sqlx::query_scalar("SELECT recovered FROM recordings WHERE id = ?").bind(id.0).fetch_optional(db).await?;
+    let json: Option<Option<String>> = sqlx::query_scalar("SELECT recovered FROM recordings WHERE id = ?")
+        .bind(id.0)
+        .fetch_optional(db)
+        .await?;
     json.flatten()
         .map(|json| serde_json::from_str(&json).map_err(|e| StoreError::damaged("recovered record", e)))
         .transpose()
@@ -347,7 +350,11 @@ pub struct Change {
 }
 
 /// Up to `limit` changes after `position`, oldest first.
-pub async fn changes_after(db: &mut Connection, position: u64, limit: u32) -> Result<Vec<Change>, StoreError> {
+pub async fn changes_after(
+    db: &mut Connection,
+    position: u64,
+    limit: u32,
+) -> Result<Vec<Change>, StoreError> {
     let rows: Vec<(i64, Uuid)> = sqlx::query_as(
         "SELECT position, recording FROM recording_changes WHERE position > ? ORDER BY position LIMIT ?",
     )
@@ -405,7 +412,11 @@ pub async fn repair_later(
 }
 
 /// A repair failed for good: the recording goes to the failed list.
-pub async fn repair_failed(db: &mut Connection, recording: RecordingId, reason: &str) -> Result<(), StoreError> {
+pub async fn repair_failed(
+    db: &mut Connection,
+    recording: RecordingId,
+    reason: &str,
+) -> Result<(), StoreError> {
     sqlx::query("UPDATE recordings SET state = 'failed', failure = ? WHERE id = ?")
         .bind(reason)
         .bind(recording.0)
@@ -429,7 +440,8 @@ pub struct Repaired<'a> {
 
 /// A repair succeeded and its object is durable.
 pub async fn repaired(db: &mut Connection, repaired: &Repaired<'_>) -> Result<(), StoreError> {
-    let record = serde_json::to_string(repaired.record).map_err(|e| StoreError::damaged("recovered record", e))?;
+    let record =
+        serde_json::to_string(repaired.record).map_err(|e| StoreError::damaged("recovered record", e))?;
     sqlx::query(
         "UPDATE recordings SET state = 'recovered', failure = NULL, payload_size = ?, payload_sha256 = ?, recovered = ?
          WHERE id = ?",
@@ -440,7 +452,10 @@ pub async fn repaired(db: &mut Connection, repaired: &Repaired<'_>) -> Result<()
     .bind(repaired.recording.0)
     .execute(&mut *db)
     .await?;
-    sqlx::query("DELETE FROM repairs WHERE recording = ?").bind(repaired.recording.0).execute(&mut *db).await?;
+    sqlx::query("DELETE FROM repairs WHERE recording = ?")
+        .bind(repaired.recording.0)
+        .execute(&mut *db)
+        .await?;
     changed(db, repaired.recording).await
 }
 

@@ -90,7 +90,11 @@ pub async fn open(db: &mut Connection, session: &Session) -> Result<String, Stor
 }
 
 /// The session of this token, unless it has ended.
-pub async fn by_token(db: &mut Connection, secret: &str, now: Timestamp) -> Result<Option<Session>, StoreError> {
+pub async fn by_token(
+    db: &mut Connection,
+    secret: &str,
+    now: Timestamp,
+) -> Result<Option<Session>, StoreError> {
     let row: Option<Row> = sqlx::query_as("SELECT * FROM sessions WHERE token_sha256 = ? AND expires_at > ?")
         .bind(token::hash(secret).as_slice())
         .bind(now.0)
@@ -125,7 +129,11 @@ pub async fn close(db: &mut Connection, secret: &str) -> Result<bool, StoreError
 }
 
 /// Ends every session of a person but the one of `keep`: after a change of password.
-pub async fn close_others(db: &mut Connection, person: PersonId, keep: Option<&str>) -> Result<(), StoreError> {
+pub async fn close_others(
+    db: &mut Connection,
+    person: PersonId,
+    keep: Option<&str>,
+) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM sessions WHERE person = ? AND token_sha256 IS NOT ?")
         .bind(person.0)
         .bind(keep.map(|secret| token::hash(secret).to_vec()))

@@ -4,7 +4,10 @@ use crate::{Connection, StoreError};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The value of a setting.
-pub async fn get<T: DeserializeOwned>(db: &mut Connection, name: &'static str) -> Result<Option<T>, StoreError> {
+pub async fn get<T: DeserializeOwned>(
+    db: &mut Connection,
+    name: &'static str,
+) -> Result<Option<T>, StoreError> {
     let value: Option<String> =
         sqlx::query_scalar("SELECT value FROM settings WHERE name = ?").bind(name).fetch_optional(db).await?;
     value

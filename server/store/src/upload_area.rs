@@ -87,7 +87,8 @@ impl UploadArea {
             Some(_) => Ok(Some(Err(StoreError::Busy))),
             None => Ok(None),
         });
-        let (files, expected) = opened.await?.ok_or_else(|| StoreError::NotFound(format!("upload {id}")))??;
+        let (files, expected) =
+            opened.await?.ok_or_else(|| StoreError::NotFound(format!("upload {id}")))??;
         if expected != offset {
             return Err(StoreError::Offset { offered: offset, expected });
         }

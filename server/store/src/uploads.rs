@@ -70,7 +70,8 @@ impl Row {
 }
 
 fn length_column(length: Option<u64>) -> Result<Option<i64>, StoreError> {
-    let fits = |length| i64::try_from(length).map_err(|_| StoreError::Conflict("length is too large".to_owned()));
+    let fits =
+        |length| i64::try_from(length).map_err(|_| StoreError::Conflict("length is too large".to_owned()));
     length.map(fits).transpose()
 }
 

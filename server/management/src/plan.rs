@@ -1,0 +1,394 @@
+//! What a configuration file would change: pure, but for the salt of new password hashes.
+
+use crate::{
+    ManagementError,
+    configuration::Configuration,
+    ha1::ha1,
+    password,
+    site_file::{CaptureSection, DnSection, PersonSection, SiteFile},
+};
+use hindsight_store::{changes::ObjectChange, dns::OwnedDn, persons::Person};
+use hindsight_wire::{PersonId, component::Dn, policy::CapturePolicy};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// A change to write.
+pub enum Step {
+    /// Sets the realm.
+    Realm(String),
+    /// Sets the capture policy.
+    Capture(CapturePolicy),
+    /// Adds a person.
+    AddPerson(Person),
+    /// Sets name and roles of a person; their password too, when there is one here.
+    ChangePerson(Person, Option<String>),
+    /// Adds or replaces a DN.
+    PutDn(OwnedDn),
+    /// Removes a DN.
+    RemoveDn(String),
+}
+
+/// What a file would change, in the order to write it, and the same for people and for the record.
+#[derive(Default)]
+pub struct Plan {
+    /// To write.
+    pub steps: Vec<Step>,
+    /// To show and to keep.
+    pub changes: Vec<ObjectChange>,
+    /// Version of the configuration that it was made against.
+    pub version: u64,
+}
+
+/// Compares a file with the configuration. Verifies and hashes passwords: not on an async thread.
+pub fn plan(current: &Configuration, file: &SiteFile) -> Result<Plan, ManagementError> {
+    let mut plan = Plan { version: current.version, ..Plan::default() };
+    unique("person", file.persons.iter().map(|person| person.login.to_lowercase()))?;
+    unique("dn", file.dns.iter().map(|dn| dn.number.clone()))?;
+    let realm = plan.realm(current, file)?;
+    if let Some(section) = &file.capture {
+        plan.capture(current, section)?;
+    }
+    let mut people = Vec::new();
+    for section in &file.persons {
+        people.push((plan.person(current, section)?, section));
+    }
+    let mut dns = current.dns.clone();
+    for section in &file.dns {
+        edit_dn(&mut dns, section, &realm)?;
+    }
+    for (person, section) in people {
+        set_own_dn(&mut dns, person, section)?;
+    }
+    plan.dns(current, &dns);
+    Ok(plan)
+}
+
+fn rule<T>(text: impl Into<String>) -> Result<T, ManagementError> {
+    Err(ManagementError::Rule(text.into()))
+}
+
+fn unique(what: &str, names: impl Iterator<Item = String>) -> Result<(), ManagementError> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if seen.contains(&name) {
+            return rule(format!("{what} {name} stands in the file twice"));
+        }
+        seen.insert(name);
+    }
+    Ok(())
+}
+
+impl Plan {
+    fn note(&mut self, object: String, before: Option<Value>, after: Option<Value>) {
+        self.changes.push(ObjectChange { object, before, after });
+    }
+
+    /// The realm after this file; every DN needs its password again when it changes.
+    fn realm(&mut self, current: &Configuration, file: &SiteFile) -> Result<String, ManagementError> {
+        let Some(realm) = &file.realm else { return Ok(current.realm.clone()) };
+        if realm.is_empty()
+            || realm.chars().any(|c| c.is_control() || c.is_whitespace() || "\"\\:@".contains(c))
+        {
+            return rule("realm: a host name is expected");
+        }
+        if *realm == current.realm {
+            return Ok(realm.clone());
+        }
+        let again: HashSet<&str> = file
+            .dns
+            .iter()
+            .filter(|dn| dn.password.is_some() || dn.absent)
+            .map(|dn| dn.number.as_str())
+            .collect();
+        if let Some(left) = current.dns.iter().find(|owned| !again.contains(owned.dn.number.as_str())) {
+            return rule(format!("the realm changes: dn {} needs its password again", left.dn.number));
+        }
+        self.note("realm".to_owned(), Some(json!(current.realm)), Some(json!(realm)));
+        self.steps.push(Step::Realm(realm.clone()));
+        Ok(realm.clone())
+    }
+
+    fn capture(&mut self, current: &Configuration, section: &CaptureSection) -> Result<(), ManagementError> {
+        if !(1..=15).contains(&section.frame_rate) {
+            return rule("capture: frame_rate is from 1 to 15");
+        }
+        if !(18..=40).contains(&section.quantiser) {
+            return rule("capture: quantiser is from 18 to 40");
+        }
+        if section.max_minutes == 0 {
+            return rule("capture: max_minutes is at least 1");
+        }
+        let policy = CapturePolicy::from(section);
+        if policy != current.capture {
+            self.note("capture".to_owned(), Some(json!(current.capture)), Some(json!(policy)));
+            self.steps.push(Step::Capture(policy));
+        }
+        Ok(())
+    }
+
+    fn person(
+        &mut self,
+        current: &Configuration,
+        section: &PersonSection,
+    ) -> Result<PersonId, ManagementError> {
+        let login = &section.login;
+        if login.is_empty() || login.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return rule(format!("person {login:?}: a login has no blanks"));
+        }
+        for given in [&section.password, &section.one_time_password].into_iter().flatten() {
+            if let Some(refusal) = password::refusal(given) {
+                return rule(format!("person {login}: {refusal}"));
+            }
+        }
+        match current.persons.iter().find(|person| person.login.to_lowercase() == login.to_lowercase()) {
+            Some(known) => self.change_person(known, section),
+            None => self.add_person(section),
+        }
+    }
+
+    fn add_person(&mut self, section: &PersonSection) -> Result<PersonId, ManagementError> {
+        let (first, must_change) = match (&section.password, &section.one_time_password) {
+            (Some(password), None) => (password, false),
+            (None, Some(password)) => (password, true),
+            (None, None) => {
+                return rule(format!(
+                    "person {} is new: password or one_time_password is needed",
+                    section.login
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return rule(format!(
+                    "person {}: password and one_time_password exclude each other",
+                    section.login
+                ));
+            }
+        };
+        let person = Person {
+            id: PersonId::new(),
+            login: section.login.clone(),
+            name: section.name.clone(),
+            roles: section.roles.clone(),
+            password_hash: password::hash(first)?,
+            must_change,
+            failed_attempts: 0,
+            locked_until: None,
+        };
+        let id = person.id;
+        self.note(format!("person/{}", person.login), None, Some(person_view(&person, true)));
+        self.steps.push(Step::AddPerson(person));
+        Ok(id)
+    }
+
+    fn change_person(
+        &mut self,
+        known: &Person,
+        section: &PersonSection,
+    ) -> Result<PersonId, ManagementError> {
+        let new_password =
+            section.password.as_ref().filter(|given| !password::verify(given, &known.password_hash));
+        let after = Person { name: section.name.clone(), roles: section.roles.clone(), ..known.clone() };
+        if after != *known || new_password.is_some() {
+            let hash = new_password.map(|given| password::hash(given)).transpose()?;
+            self.note(
+                format!("person/{}", known.login),
+                Some(person_view(known, false)),
+                Some(person_view(&after, hash.is_some())),
+            );
+            self.steps.push(Step::ChangePerson(after, hash));
+        }
+        Ok(known.id)
+    }
+
+    /// Compares the DNs before and after. Removals come first.
+    fn dns(&mut self, current: &Configuration, after: &[OwnedDn]) {
+        for gone in current.dns.iter().filter(|b| !after.iter().any(|a| a.dn.number == b.dn.number)) {
+            self.note(format!("dn/{}", gone.dn.number), Some(dn_view(gone, false)), None);
+            self.steps.push(Step::RemoveDn(gone.dn.number.clone()));
+        }
+        for owned in after {
+            let before = current.dns.iter().find(|before| before.dn.number == owned.dn.number);
+            if before == Some(owned) {
+                continue;
+            }
+            let new_password = before.is_none_or(|before| {
+                before.dn.ha1_md5 != owned.dn.ha1_md5 || before.dn.ha1_sha256 != owned.dn.ha1_sha256
+            });
+            self.note(
+                format!("dn/{}", owned.dn.number),
+                before.map(|before| dn_view(before, false)),
+                Some(dn_view(owned, new_password)),
+            );
+            self.steps.push(Step::PutDn(owned.clone()));
+        }
+    }
+}
+
+fn edit_dn(dns: &mut Vec<OwnedDn>, section: &DnSection, realm: &str) -> Result<(), ManagementError> {
+    let number = &section.number;
+    if number.is_empty() || !number.chars().all(|c| c.is_ascii_alphanumeric() || "+-_.*#".contains(c)) {
+        return rule(format!("dn {number:?}: digits, letters and + - _ . * # make a number"));
+    }
+    let known = dns.iter().position(|owned| owned.dn.number == *number);
+    if section.absent {
+        dns.retain(|owned| owned.dn.number != *number);
+        return Ok(());
+    }
+    let (ha1_md5, ha1_sha256) = match (&section.password, known.map(|at| &dns[at].dn)) {
+        (Some(password), _) if password.is_empty() => {
+            return rule(format!("dn {number}: the password is empty"));
+        }
+        (Some(password), _) => {
+            let ha1 = ha1(number, realm, password);
+            (ha1.md5, ha1.sha256)
+        }
+        (None, Some(dn)) => (dn.ha1_md5.clone(), dn.ha1_sha256.clone()),
+        (None, None) => return rule(format!("dn {number} is new: a password is needed")),
+    };
+    if realm.is_empty() {
+        return rule("realm: it is needed before the first dn");
+    }
+    let dn = Dn {
+        number: number.clone(),
+        ha1_md5,
+        ha1_sha256,
+        record_voice: section.record_voice,
+        record_screen: section.record_screen,
+    };
+    match known {
+        Some(at) => dns[at].dn = dn,
+        None => dns.push(OwnedDn { dn, owner: None }),
+    }
+    Ok(())
+}
+
+/// A person has one own DN, and a DN one owner.
+fn set_own_dn(dns: &mut [OwnedDn], person: PersonId, section: &PersonSection) -> Result<(), ManagementError> {
+    for owned in dns.iter_mut().filter(|owned| owned.owner == Some(person)) {
+        owned.owner = None;
+    }
+    let Some(number) = &section.dn else { return Ok(()) };
+    match dns.iter_mut().find(|owned| owned.dn.number == *number) {
+        Some(owned) if owned.owner.is_some() => {
+            rule(format!("person {}: dn {number} is another person's own", section.login))
+        }
+        Some(owned) => {
+            owned.owner = Some(person);
+            Ok(())
+        }
+        None => rule(format!("person {}: there is no dn {number}", section.login)),
+    }
+}
+
+/// For the record: no hash, only whether the password is another one.
+fn person_view(person: &Person, new_password: bool) -> Value {
+    let mut view = json!({ "name": person.name, "roles": person.roles });
+    if new_password {
+        view["password"] = json!("new");
+    }
+    view
+}
+
+fn dn_view(owned: &OwnedDn, new_password: bool) -> Value {
+    let mut view = json!({
+        "recordVoice": owned.dn.record_voice,
+        "recordScreen": owned.dn.record_screen,
+        "owner": owned.owner,
+    });
+    if new_password {
+        view["password"] = json!("new");
+    }
+    view
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> SiteFile {
+        SiteFile::parse(text).unwrap()
+    }
+
+    fn error(current: &Configuration, text: &str) -> String {
+        plan(current, &file(text)).err().unwrap().to_string()
+    }
+
+    const SITE: &str = r#"
+        realm = "a.test"
+        [[person]]
+        login = "anna"
+        name = "Anna"
+        roles = ["agent"]
+        dn = "1001"
+        one_time_password = "first-word"
+        [[dn]]
+        number = "1001"
+        password = "geheim"
+        record_voice = "full-time"
+    "#;
+
+    fn applied() -> Configuration {
+        let mut current = Configuration::default();
+        for step in plan(&current, &file(SITE)).unwrap().steps {
+            match step {
+                Step::Realm(realm) => current.realm = realm,
+                Step::AddPerson(person) => current.persons.push(person),
+                Step::PutDn(dn) => current.dns.push(dn),
+                _ => panic!("a new site has only additions"),
+            }
+        }
+        current
+    }
+
+    #[test]
+    fn the_same_file_changes_nothing_the_second_time() {
+        assert!(plan(&applied(), &file(SITE)).unwrap().changes.is_empty());
+    }
+
+    #[test]
+    fn the_record_of_a_change_holds_no_credential() {
+        let plan = plan(&Configuration::default(), &file(SITE)).unwrap();
+        let text = serde_json::to_string(&plan.changes).unwrap();
+        assert!(
+            !text.contains("geheim") && !text.contains("first-word") && !text.contains("argon2"),
+            "{text}"
+        );
+        assert!(!text.contains(&ha1("1001", "a.test", "geheim").md5), "{text}");
+    }
+
+    #[test]
+    fn a_new_realm_needs_every_password_again() {
+        assert!(error(&applied(), "realm = \"b.test\"").contains("dn 1001 needs its password again"));
+        let again = "realm = \"b.test\"\n[[dn]]\nnumber = \"1001\"\npassword = \"geheim\"";
+        assert_eq!(plan(&applied(), &file(again)).unwrap().changes.len(), 2);
+    }
+
+    #[test]
+    fn what_a_file_does_not_name_stays() {
+        assert!(plan(&applied(), &file("realm = \"a.test\"")).unwrap().steps.is_empty());
+    }
+
+    #[test]
+    fn a_dn_is_removed_only_when_the_file_says_so() {
+        let plan = plan(&applied(), &file("[[dn]]\nnumber = \"1001\"\nabsent = true")).unwrap();
+        assert!(matches!(&plan.steps[..], [Step::RemoveDn(number)] if number == "1001"));
+    }
+
+    #[test]
+    fn a_dn_has_one_owner() {
+        let second = "[[person]]\nlogin = \"bert\"\nname = \"Bert\"\nroles = []\ndn = \"1001\"\npassword = \"long enough\"";
+        assert!(error(&applied(), second).contains("another person's own"));
+    }
+
+    #[test]
+    fn impossible_files_are_refused_with_what_is_wrong() {
+        let empty = Configuration::default();
+        assert!(error(&empty, "[[dn]]\nnumber = \"1\"\npassword = \"x\"").contains("realm"));
+        assert!(error(&applied(), "[[dn]]\nnumber = \"1002\"").contains("a password is needed"));
+        assert!(error(&applied(), "[[dn]]\nnumber = \"1 2\"\npassword = \"x\"").contains("make a number"));
+        assert!(error(&empty, "[capture]\nframe_rate = 60").contains("from 1 to 15"));
+        assert!(
+            error(&empty, "[[person]]\nlogin = \"a\"\nname = \"\"\nroles = []")
+                .contains("password or one_time_password")
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! The form of a configuration file: what `config apply FILE.toml` reads and `config export` writes.
+//!
+//! What a file does not name stays as it is, so a site may keep persons and DNs in several files. A DN is removed by
+//! `absent = true`. A person is never removed, for recordings and the audit log name them: `roles = []` lets them do nothing.
+
+use crate::ManagementError;
+use hindsight_store::persons::PersonRole;
+use hindsight_wire::policy::{CapturePolicy, OfflinePolicy, VoicePolicy};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// A configuration file.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteFile {
+    /// SIP domain and realm of digest authentication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
+    /// How screens are captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureSection>,
+    /// Persons.
+    #[serde(default, rename = "person", skip_serializing_if = "Vec::is_empty")]
+    pub persons: Vec<PersonSection>,
+    /// Directory numbers.
+    #[serde(default, rename = "dn", skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<DnSection>,
+}
+
+/// `[capture]`: fields left out take their default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureSection {
+    /// Frames a second, 1 to 15.
+    pub frame_rate: u32,
+    /// H.264 quantiser, 18 (fine) to 40 (coarse).
+    pub quantiser: u8,
+    /// Longest part of a capture, minutes.
+    pub max_minutes: u32,
+    /// What a desktop does while it cannot reach the server.
+    pub offline: Offline,
+}
+
+/// `offline = "none"` or `offline = { keep_minutes = 60 }`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Offline {
+    /// No capture; the gap is listed.
+    #[default]
+    None,
+    /// Capture all the time, up to this many minutes per loss of the link.
+    #[serde(untagged)]
+    Keep(Keep),
+}
+
+/// `{ keep_minutes = 60 }`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// Limit.
+    pub keep_minutes: u32,
+}
+
+/// `[[person]]`
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonSection {
+    /// Login name.
+    pub login: String,
+    /// Name, for people.
+    pub name: String,
+    /// What they may do.
+    pub roles: BTreeSet<PersonRole>,
+    /// Their own DN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dn: Option<String>,
+    /// Their password from now on. A new person has this or a one-time password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// The first password of a new person, who must change it; ignored for who exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_time_password: Option<String>,
+}
+
+/// `[[dn]]`
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnSection {
+    /// The number: user part of the address of record.
+    pub number: String,
+    /// What its phone registers with; only H(A1) is kept. Needed for a new DN and when the realm changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// `full-time` or `on-demand`.
+    #[serde(default)]
+    pub record_voice: VoicePolicy,
+    /// Whether its agent's screens are recorded during its calls.
+    #[serde(default)]
+    pub record_screen: bool,
+    /// Remove it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
+}
+
+impl SiteFile {
+    /// Reads a file's text; the error names line and column.
+    pub fn parse(text: &str) -> Result<Self, ManagementError> {
+        toml::from_str(text).map_err(|error| ManagementError::File(without_source(&error, text)))
+    }
+
+    /// Writes a file's text.
+    pub fn to_text(&self) -> Result<String, ManagementError> {
+        toml::to_string(self).map_err(|error| ManagementError::File(error.to_string()))
+    }
+}
+
+/// The message with its place; not the line itself, which may hold a password.
+fn without_source(error: &toml::de::Error, text: &str) -> String {
+    let Some(span) = error.span() else { return error.message().to_owned() };
+    let before = &text[..text.floor_char_boundary(span.start)];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {}", error.message())
+}
+
+impl Default for CaptureSection {
+    fn default() -> Self {
+        Self::from(&CapturePolicy::default())
+    }
+}
+
+impl From<&CapturePolicy> for CaptureSection {
+    fn from(policy: &CapturePolicy) -> Self {
+        Self {
+            frame_rate: policy.frame_rate,
+            quantiser: policy.quantiser,
+            max_minutes: policy.max_minutes,
+            offline: match policy.offline {
+                OfflinePolicy::None => Offline::None,
+                OfflinePolicy::Keep { max_minutes } => Offline::Keep(Keep { keep_minutes: max_minutes }),
+            },
+        }
+    }
+}
+
+impl From<&CaptureSection> for CapturePolicy {
+    fn from(section: &CaptureSection) -> Self {
+        Self {
+            frame_rate: section.frame_rate,
+            quantiser: section.quantiser,
+            max_minutes: section.max_minutes,
+            offline: match &section.offline {
+                Offline::None => OfflinePolicy::None,
+                Offline::Keep(keep) => OfflinePolicy::Keep { max_minutes: keep.keep_minutes },
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_line_and_without_the_lines_text() {
+        let text = "realm = \"x\"\n\n[[dn]]\nnumber = \"1001\"\npasword = \"geheim\"\n";
+        let error = SiteFile::parse(text).err().unwrap().to_string();
+        assert!(error.contains("line 5, column 1"), "{error}");
+        assert!(error.contains("pasword") && !error.contains("geheim"), "{error}");
+    }
+
+    #[test]
+    fn the_offline_policy_has_two_forms() {
+        let keep = SiteFile::parse("[capture]\noffline = { keep_minutes = 30 }").unwrap().capture.unwrap();
+        assert_eq!(CapturePolicy::from(&keep).offline, OfflinePolicy::Keep { max_minutes: 30 });
+        let none = SiteFile::parse("[capture]\noffline = \"none\"").unwrap().capture.unwrap();
+        assert_eq!(CapturePolicy::from(&none), CapturePolicy::default());
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        let text = "realm = \"a.test\"\n[capture]\noffline = { keep_minutes = 5 }\n[[person]]\nlogin = \"anna\"\nname = \"Anna\"\nroles = [\"agent\"]\ndn = \"1001\"\n[[dn]]\nnumber = \"1001\"\nrecord_voice = \"full-time\"\n";
+        let first = SiteFile::parse(text).unwrap().to_text().unwrap();
+        assert_eq!(SiteFile::parse(&first).unwrap().to_text().unwrap(), first);
+    }
+}
