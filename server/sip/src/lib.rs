@@ -1,8 +1,16 @@
 //! Sans-IO SIP: messages, transactions, dialogs, digest; sockets at the edge.
 
+pub mod dialog;
+pub mod event;
+pub mod flow;
+pub mod ids;
 pub mod message;
 
+pub use dialog::{Dialog, DialogId, NewRequest};
+pub use event::{ClientTransactionId, Event, ServerTransactionId};
+pub use flow::{Destination, Protocol, Source};
+pub use ids::Ids;
 pub use message::{
-    CSeq, Fault, Header, Headers, Host, HostPort, Message, Method, NameAddr, OtherUri, Params, Rejection,
-    Request, Response, SipMessage, SipUri, StatusCode, Uri, Via, parse_datagram,
+    CSeq, Fault, Header, Headers, Host, HostPort, Message, Method, NameAddr, OtherUri, Params, Rejection, Request,
+    Response, SipMessage, SipUri, StatusCode, Uri, Via, parse_datagram,
 };
