@@ -1,0 +1,624 @@
+//! One call between two phones through a media server, as a pure state machine: legs in the abstract, no SIP text, no
+//! sockets, no clock. [`crate::agent`] turns its actions into requests and responses of dialogs.
+//!
+//! Four legs: the caller's phone, the callee's phone (one fork for each of its contacts until one answers), and for
+//! each of the two a leg to the media server. The way of a call (RFC 3725 with offers, RFC 3264):
+//!
+//! ```text
+//! Reserving   INVITE callee's media leg, placeholder offer      → its address
+//! Ringing     INVITE every contact of the callee with it        → first answer wins
+//! Joining     re-INVITE callee's media leg with the phone's address; INVITE caller's media leg with the caller's offer
+//! Arming      recording asked for: MSML first, so that no word is lost; waits a moment at most
+//! Established 200 to the caller, ACK to the callee
+//! ```
+//! An INVITE without an offer gets one in our 200 (`Offering`) and is finished with its ACK (`Completing`).
+
+mod modify;
+mod recorder;
+mod setup;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use crate::sdp::{Audio, Description, Format, Shape, Writer};
+use hindsight_model::event::{CallParty, EndCause, What};
+use hindsight_wire::{InteractionId, Timestamp, component::RecordingControl, manifest::Party};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+pub use recorder::{Order, Recorder};
+
+/// Both clocks: monotonic for timers, UTC for events.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For timers.
+    pub instant: Instant,
+    /// For events.
+    pub wall: Timestamp,
+}
+
+/// Which of the two parties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Who sent the INVITE.
+    Caller,
+    /// Who is called.
+    Callee,
+}
+
+impl Side {
+    const BOTH: [Side; 2] = [Side::Caller, Side::Callee];
+
+    fn other(self) -> Side {
+        match self {
+            Side::Caller => Side::Callee,
+            Side::Callee => Side::Caller,
+        }
+    }
+}
+
+/// A dialog of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Leg {
+    /// The caller's phone; we are its UAS.
+    Caller,
+    /// The callee's phone at this contact; we are its UAC.
+    Callee(u8),
+    /// The media server's leg for a party; we are its UAC.
+    Media(Side),
+}
+
+/// How long a call waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For each step with the media server during set-up.
+    pub setup: Duration,
+    /// For an answer of the callee.
+    pub ring: Duration,
+    /// For the media server to confirm a full-time recording before the parties are connected all the same.
+    pub arm: Duration,
+    /// For the confirmation of a command to the recorder.
+    pub control: Duration,
+    /// Between two probes of the media server.
+    pub probe: Duration,
+    /// Without any answer from the media server or the resource manager.
+    pub silence: Duration,
+    /// Between two probes of a phone.
+    pub phone_probe: Duration,
+}
+
+/// A party as the directory knows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Participant {
+    /// Its number.
+    pub number: String,
+    /// Whether that is a DN of this site.
+    pub is_dn: bool,
+    /// Whether policy records its voice in full.
+    pub record_voice: bool,
+    /// Whether policy records its agent's screens.
+    pub record_screen: bool,
+}
+
+/// What happened to a leg, or was asked.
+#[derive(Debug)]
+pub enum Input {
+    /// A callee's contact rings.
+    Ringing {
+        /// Which.
+        leg: Leg,
+    },
+    /// 2xx to our INVITE or re-INVITE.
+    Answered {
+        /// On which leg.
+        leg: Leg,
+        /// Its body.
+        body: Vec<u8>,
+    },
+    /// Final refusal of our INVITE or re-INVITE; 408 also for no answer at all.
+    Refused {
+        /// On which leg.
+        leg: Leg,
+        /// Status.
+        status: u16,
+    },
+    /// A phone's re-INVITE.
+    Offered {
+        /// From which leg.
+        leg: Leg,
+        /// Its offer; `None`: it wants ours.
+        body: Option<Vec<u8>>,
+    },
+    /// ACK of our 2xx.
+    Acknowledged {
+        /// From which leg.
+        leg: Leg,
+        /// The answer to our offer, where the 2xx made one.
+        body: Option<Vec<u8>>,
+    },
+    /// Our 2xx was never acknowledged (RFC 3261 13.3.1.4).
+    Unacknowledged {
+        /// By which leg.
+        leg: Leg,
+    },
+    /// BYE, or the dialog is gone (481, 408 to a request in it).
+    Gone {
+        /// Which leg.
+        leg: Leg,
+        /// Whether it said BYE itself.
+        bye: bool,
+    },
+    /// CANCEL of the caller's INVITE.
+    Cancelled,
+    /// Outcome of [`Action::Order`].
+    Ordered {
+        /// Confirmed, or why not, for people.
+        outcome: Result<(), String>,
+    },
+    /// Outcome of [`Action::Probe`]; 408 for no answer at all.
+    Probed {
+        /// Which leg.
+        leg: Leg,
+        /// Status.
+        status: u16,
+    },
+    /// A command from the web services.
+    Control {
+        /// To be answered by [`Action::Result`].
+        request: u64,
+        /// The command.
+        control: RecordingControl,
+    },
+    /// The media server says that it no longer records.
+    RecordingBroke {
+        /// For people.
+        reason: String,
+    },
+    /// This process ends.
+    Shutdown,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Opens a dialog.
+    Invite {
+        /// Which.
+        leg: Leg,
+        /// SDP.
+        offer: Vec<u8>,
+    },
+    /// A new offer in a dialog.
+    Reinvite {
+        /// Which.
+        leg: Leg,
+        /// SDP.
+        offer: Vec<u8>,
+    },
+    /// ACK of the 2xx to our INVITE or re-INVITE.
+    Acknowledge {
+        /// Which.
+        leg: Leg,
+    },
+    /// 180 to the caller.
+    Ring,
+    /// 200 to the pending INVITE or re-INVITE.
+    Accept {
+        /// Of which phone.
+        leg: Leg,
+        /// SDP.
+        body: Vec<u8>,
+    },
+    /// Final refusal of the pending INVITE or re-INVITE.
+    Reject {
+        /// Of which phone.
+        leg: Leg,
+        /// Status.
+        status: u16,
+    },
+    /// A command to the recorder, in this leg's dialog.
+    Order {
+        /// Which leg.
+        leg: Leg,
+        /// The command.
+        order: Order,
+    },
+    /// OPTIONS in the dialog.
+    Probe {
+        /// Which leg.
+        leg: Leg,
+    },
+    /// CANCEL or BYE, whichever its state asks for; nothing if it is gone.
+    End {
+        /// Which leg.
+        leg: Leg,
+    },
+    /// To the journal.
+    Emit(What),
+    /// Answer to [`Input::Control`].
+    Result {
+        /// Which.
+        request: u64,
+        /// `None`: done and confirmed.
+        error: Option<String>,
+    },
+}
+
+/// One of the two phones.
+struct Phone {
+    who: Participant,
+    /// M-lines of its dialog.
+    shape: Shape,
+    writer: Writer,
+    /// What it last described and we accepted.
+    accepted: Option<Audio>,
+    /// What we last described to it.
+    sent: Option<Audio>,
+    /// Holds the other.
+    holds: bool,
+}
+
+/// The media server's side of one party.
+struct MediaLeg {
+    writer: Writer,
+    /// Its address for the party, from its last answer.
+    audio: Option<Audio>,
+}
+
+/// One call.
+pub struct Call {
+    interaction: InteractionId,
+    limits: Limits,
+    phones: [Phone; 2],
+    media: [MediaLeg; 2],
+    /// The fork of the callee that answered.
+    answered_by: Option<u8>,
+    contacts: u8,
+    recorder: Recorder,
+    phase: Phase,
+    watch: watch::Watch,
+    /// Dialogs that we opened or were opened to us, and that nobody has ended yet.
+    open: BTreeSet<Leg>,
+    rng: StdRng,
+    out: VecDeque<Action>,
+}
+
+/// Where the call stands; each with what only it needs.
+enum Phase {
+    Reserving(setup::Reserving),
+    Ringing(setup::Ringing),
+    Joining(setup::Joining),
+    Offering(setup::Offering),
+    Completing(setup::Completing),
+    Arming(setup::Arming),
+    Established(modify::Established),
+    Over,
+}
+
+impl Call {
+    /// A call that was let in: announces it and reserves the media server. `contacts`: where the callee is registered, at least one.
+    pub fn offered(
+        interaction: InteractionId,
+        [caller, callee]: [Participant; 2],
+        contacts: u8,
+        offer: Option<Description>,
+        limits: Limits,
+        seed: u64,
+        now: Now,
+    ) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut writer = || Writer::new(u64::from(rng.random::<u32>()));
+        let media = [(); 2].map(|()| MediaLeg { writer: writer(), audio: None });
+        let mut phone = |who| Phone {
+            who,
+            shape: Shape::default(),
+            writer: writer(),
+            accepted: None,
+            sent: None,
+            holds: false,
+        };
+        let phones = [phone(caller), phone(callee)];
+        let mut call = Self {
+            interaction,
+            limits,
+            phones,
+            media,
+            answered_by: None,
+            contacts,
+            recorder: Recorder::default(),
+            phase: Phase::Over,
+            watch: watch::Watch::default(),
+            open: BTreeSet::from([Leg::Caller]),
+            rng,
+            out: VecDeque::new(),
+        };
+        call.reserve(offer, now);
+        call
+    }
+
+    /// Whose.
+    pub fn interaction(&self) -> InteractionId {
+        self.interaction
+    }
+
+    /// The events of a call that reaches nobody (unknown number, nobody registered).
+    pub fn offered_event([caller, callee]: [&Participant; 2]) -> What {
+        let both = [caller, callee];
+        let those = |wanted: fn(&Participant) -> bool| {
+            both.iter().filter(|who| wanted(who)).map(|who| who.number.clone()).collect()
+        };
+        What::CallOffered {
+            caller: caller.number.clone(),
+            dialled: callee.number.clone(),
+            record_voice: those(|who| who.record_voice),
+            record_screen: those(|who| who.record_screen),
+        }
+    }
+
+    /// Whether nothing more will come of it but what is still to be polled.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.out.pop_front()
+    }
+
+    /// The role in which the media server must see a party.
+    pub fn role(&self, side: Side) -> Party {
+        if side == self.agent_side() { Party::Agent } else { Party::Customer }
+    }
+
+    /// The recorded DN is the agent; both or neither recorded: the called one.
+    fn agent_side(&self) -> Side {
+        let recorded = |side: Side| self.phones[side as usize].who.record_voice;
+        match (recorded(Side::Caller), recorded(Side::Callee)) {
+            (true, false) => Side::Caller,
+            (true, true) | (false, _) => Side::Callee,
+        }
+    }
+
+    fn wants_full_time(&self) -> bool {
+        self.phones.iter().any(|phone| phone.who.record_voice)
+    }
+
+    /// Feeds one input.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Ringing { leg } => self.on_ringing(leg),
+            Input::Answered { leg, body } => self.on_answered(leg, &body, now),
+            Input::Refused { leg, status } => self.on_refused(leg, status, now),
+            Input::Offered { leg, body } => self.on_offered(leg, body.as_deref()),
+            Input::Acknowledged { leg, body } => self.on_acknowledged(leg, body.as_deref(), now),
+            Input::Unacknowledged { leg } => {
+                tracing::debug!(?leg, "2xx never acknowledged");
+                self.finish(EndCause::Failed, None, STATUS_INTERNAL);
+            }
+            Input::Gone { leg, bye } => self.on_gone(leg, bye),
+            Input::Cancelled => self.finish(EndCause::Cancelled, Some(Side::Caller), STATUS_TERMINATED),
+            Input::Ordered { outcome } => self.on_ordered(outcome, now),
+            Input::Probed { leg, status } => self.on_probed(leg, status, now),
+            Input::Control { request, control } => self.on_control(request, control, now),
+            Input::RecordingBroke { reason } => {
+                self.recorder.broke(reason);
+                self.drain_recorder();
+            }
+            Input::Shutdown => self.finish(EndCause::Failed, None, STATUS_UNAVAILABLE),
+        }
+    }
+
+    /// When [`Call::on_time`] wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Reserving(state) => Some(state.until),
+            Phase::Ringing(state) => Some(state.until),
+            Phase::Joining(state) => Some(state.until),
+            Phase::Offering(_) => None, // the transaction layer says Unacknowledged
+            Phase::Completing(state) => Some(state.until),
+            Phase::Arming(state) => Some(state.until),
+            Phase::Established(_) => None,
+            Phase::Over => return None,
+        };
+        [phase, self.watch.deadline(), self.recorder.deadline()].into_iter().flatten().min()
+    }
+
+    /// Timers.
+    pub fn on_time(&mut self, now: Now) {
+        self.expire_phase(now);
+        self.expire_watch(now);
+        if self.recorder.expire(now.instant) {
+            self.drain_recorder();
+        }
+    }
+
+    fn on_answered(&mut self, leg: Leg, body: &[u8], now: Now) {
+        match self.phase {
+            Phase::Reserving(_) | Phase::Ringing(_) | Phase::Joining(_) | Phase::Completing(_) => {
+                self.answered_in_setup(leg, body, now);
+            }
+            Phase::Established(_) => self.answered_in_call(leg, body, now),
+            Phase::Offering(_) | Phase::Arming(_) => tracing::debug!(?leg, "answer to nothing"),
+            // Crossed with our CANCEL (RFC 3261 9.1): a 2xx must be acknowledged, then the dialog ended.
+            Phase::Over => {
+                self.out.push_back(Action::Acknowledge { leg });
+                self.out.push_back(Action::End { leg });
+            }
+        }
+    }
+
+    fn on_refused(&mut self, leg: Leg, status: u16, now: Now) {
+        match self.phase {
+            Phase::Reserving(_) | Phase::Ringing(_) | Phase::Joining(_) | Phase::Completing(_) => {
+                self.refused_in_setup(leg, status, now);
+            }
+            Phase::Established(_) => self.refused_in_call(leg, status),
+            Phase::Offering(_) | Phase::Arming(_) | Phase::Over => {
+                tracing::debug!(?leg, status, "refusal of nothing");
+            }
+        }
+    }
+
+    fn on_acknowledged(&mut self, leg: Leg, body: Option<&[u8]>, now: Now) {
+        match self.phase {
+            Phase::Offering(_) => self.acknowledged_offer(leg, body, now),
+            Phase::Established(_) => self.acknowledged_in_call(leg, body),
+            Phase::Reserving(_)
+            | Phase::Ringing(_)
+            | Phase::Joining(_)
+            | Phase::Completing(_)
+            | Phase::Arming(_)
+            | Phase::Over => {}
+        }
+    }
+
+    fn on_gone(&mut self, leg: Leg, bye: bool) {
+        if matches!(self.phase, Phase::Over) {
+            self.open.remove(&leg);
+            return;
+        }
+        match leg {
+            Leg::Callee(fork) if self.answered_by != Some(fork) => {
+                self.open.remove(&leg);
+            }
+            Leg::Caller | Leg::Callee(_) => {
+                self.open.remove(&leg);
+                let side = if leg == Leg::Caller { Side::Caller } else { Side::Callee };
+                let (cause, by) = if bye { (EndCause::HungUp, Some(side)) } else { (EndCause::Failed, None) };
+                self.finish(cause, by, STATUS_INTERNAL);
+            }
+            Leg::Media(_) => {
+                self.open.remove(&leg);
+                self.lose_media_server();
+            }
+        }
+    }
+
+    fn lose_media_server(&mut self) {
+        self.recorder.broke("the media server was lost".to_owned());
+        self.drain_recorder();
+        self.finish(EndCause::MediaServerLost, None, STATUS_INTERNAL);
+    }
+
+    fn on_control(&mut self, request: u64, control: RecordingControl, now: Now) {
+        if !matches!(self.phase, Phase::Established(_)) {
+            let error = Some("the call is not established".to_owned());
+            return self.out.push_back(Action::Result { request, error });
+        }
+        let until = now.instant + self.limits.control;
+        match self.recorder.command(control, request, until, now.wall, &mut self.rng) {
+            Ok(order) => self.send_order(order),
+            Err(refusal) => {
+                self.out.push_back(Action::Result { request, error: Some(refusal.to_string()) });
+            }
+        }
+    }
+
+    fn send_order(&mut self, order: Order) {
+        self.out.push_back(Action::Order { leg: Leg::Media(self.agent_side()), order });
+    }
+
+    fn on_ordered(&mut self, outcome: Result<(), String>, now: Now) {
+        self.recorder.ordered(outcome);
+        if let Phase::Arming(_) = self.phase {
+            return self.establish(now);
+        }
+        self.drain_recorder();
+    }
+
+    fn drain_recorder(&mut self) {
+        while let Some(action) = self.recorder.poll() {
+            self.out.push_back(action);
+        }
+    }
+
+    fn emit(&mut self, what: What) {
+        self.out.push_back(Action::Emit(what));
+    }
+
+    fn number(&self, side: Side) -> String {
+        self.phones[side as usize].who.number.clone()
+    }
+
+    fn phone_leg(&self, side: Side) -> Option<Leg> {
+        match side {
+            Side::Caller => Some(Leg::Caller),
+            Side::Callee => self.answered_by.map(Leg::Callee),
+        }
+    }
+
+    fn side_of(&self, leg: Leg) -> Option<Side> {
+        match leg {
+            Leg::Caller => Some(Side::Caller),
+            Leg::Callee(fork) if self.answered_by == Some(fork) => Some(Side::Callee),
+            Leg::Callee(_) | Leg::Media(_) => None,
+        }
+    }
+
+    /// What a phone is told of the other: the media server's address for it, in these formats and direction.
+    fn describe_to_phone(&mut self, side: Side, audio: Audio) -> Vec<u8> {
+        let phone = &mut self.phones[side as usize];
+        phone.sent = Some(audio.clone());
+        phone.writer.write(&audio, &phone.shape)
+    }
+
+    fn describe_to_media(&mut self, side: Side, audio: &Audio) -> Vec<u8> {
+        self.media[side as usize].writer.write(audio, &Shape::default())
+    }
+
+    fn parties(&self) -> Vec<CallParty> {
+        let party = |side: Side| CallParty {
+            number: self.number(side),
+            role: self.role(side),
+            is_dn: self.phones[side as usize].who.is_dn,
+        };
+        Side::BOTH.map(party).into()
+    }
+
+    /// Ends every leg. `status` refuses the caller's INVITE where it still waits for a final response.
+    fn finish(&mut self, cause: EndCause, by: Option<Side>, status: u16) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+        let caller_waits = match phase {
+            Phase::Over => return,
+            Phase::Reserving(_) | Phase::Ringing(_) => true,
+            Phase::Joining(_) => true,
+            Phase::Arming(state) => !state.accepted,
+            Phase::Offering(_) | Phase::Completing(_) => false,
+            Phase::Established(state) => {
+                if let Some(leg) = state.unanswered().and_then(|side| self.phone_leg(side)) {
+                    if self.open.contains(&leg) {
+                        self.out.push_back(Action::Reject { leg, status: STATUS_TERMINATED });
+                    }
+                }
+                false
+            }
+        };
+        for leg in std::mem::take(&mut self.open) {
+            match leg {
+                Leg::Caller if caller_waits => self.out.push_back(Action::Reject { leg, status }),
+                Leg::Caller | Leg::Callee(_) | Leg::Media(_) => self.out.push_back(Action::End { leg }),
+            }
+        }
+        self.recorder.call_ended();
+        self.drain_recorder();
+        let by = by.map(|side| self.number(side));
+        self.emit(What::CallEnded { cause, by });
+    }
+}
+
+const STATUS_TERMINATED: u16 = 487;
+const STATUS_INTERNAL: u16 = 500;
+const STATUS_UNAVAILABLE: u16 = 503;
+const STATUS_NOT_ACCEPTABLE: u16 = 488;
+
+/// Whether this status of a request in a dialog says that the dialog is no more (RFC 3261 12.2.1.2, RFC 5057), or that the
+/// proxy on the way has no living server for it.
+fn says_lost(status: u16) -> bool {
+    matches!(status, 404 | 408 | 410 | 481 | 503)
+}
+
+/// The formats of a call, once agreed.
+type Formats = Vec<Format>;

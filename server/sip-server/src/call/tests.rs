@@ -1,0 +1,569 @@
+//! The call against scripted legs: what each side sees, and that no order of messages, loss or hang-up leaves a leg behind.
+
+use super::*;
+use hindsight_wire::component::RecordingAction;
+use std::{collections::BTreeMap, sync::OnceLock};
+
+const PHONE_A: &str = "v=0\r\no=a 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+    m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n";
+const PHONE_B: &str = "v=0\r\no=b 1 1 IN IP4 192.0.2.20\r\ns=-\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n\
+    m=audio 6000 RTP/AVP 0\r\na=sendrecv\r\n";
+
+fn media(side: Side, offer: &[u8]) -> Vec<u8> {
+    let offer = Description::parse(offer).unwrap();
+    let audio = Audio {
+        address: [203, 0, 113, 1].into(),
+        port: 20000 + side as u16 * 2,
+        direction: offer.audio.direction.answer(crate::sdp::Direction::SendRecv),
+        ..offer.audio
+    };
+    Writer::new(9).write(&audio, &Shape::default())
+}
+
+fn text(body: &[u8]) -> &str {
+    std::str::from_utf8(body).unwrap()
+}
+
+struct Bench {
+    call: Call,
+    now: Now,
+    seen: Vec<Action>,
+}
+
+impl Bench {
+    fn new(contacts: u8, record: [bool; 2], offer: Option<&str>) -> Self {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let now = Now { instant: *START.get_or_init(Instant::now), wall: Timestamp(1_800_000_000_000_000) };
+        let who = |number: &str, record_voice| Participant {
+            number: number.to_owned(),
+            is_dn: true,
+            record_voice,
+            record_screen: record_voice,
+        };
+        let parties = [who("1001", record[0]), who("1002", record[1])];
+        let offer = offer.map(|offer| Description::parse(offer.as_bytes()).unwrap());
+        let limits = crate::config::Config::default().limits();
+        let interaction = InteractionId("0193aaaa-0000-7000-8000-000000000001".parse().unwrap());
+        let call = Call::offered(interaction, parties, contacts, offer, limits, 7, now);
+        let mut bench = Self { call, now, seen: Vec::new() };
+        bench.drain();
+        bench
+    }
+
+    fn drain(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        while let Some(action) = self.call.poll() {
+            names.push(name(&action));
+            self.seen.push(action);
+        }
+        names
+    }
+
+    fn feed(&mut self, input: Input) -> Vec<String> {
+        self.call.handle(input, self.now);
+        self.drain()
+    }
+
+    fn answer(&mut self, leg: Leg, body: impl AsRef<[u8]>) -> Vec<String> {
+        self.feed(Input::Answered { leg, body: body.as_ref().to_vec() })
+    }
+
+    /// Answers as the media server would, to the last offer it got on this leg.
+    fn media_answers(&mut self, side: Side) -> Vec<String> {
+        let body = media(side, &self.last_offer(Leg::Media(side)));
+        self.answer(Leg::Media(side), body)
+    }
+
+    fn last_offer(&self, wanted: Leg) -> Vec<u8> {
+        let offers = self.seen.iter().filter_map(|action| match action {
+            Action::Invite { leg, offer } | Action::Reinvite { leg, offer } if *leg == wanted => {
+                Some(offer.clone())
+            }
+            _ => None,
+        });
+        offers.last().unwrap()
+    }
+
+    fn last_answer(&self, wanted: Leg) -> Vec<u8> {
+        let answers = self.seen.iter().filter_map(|action| match action {
+            Action::Accept { leg, body } if *leg == wanted => Some(body.clone()),
+            _ => None,
+        });
+        answers.last().unwrap()
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<String> {
+        self.now.instant += time;
+        self.now.wall = self.now.wall.plus_ms(time.as_millis() as i64);
+        self.call.on_time(self.now);
+        self.drain()
+    }
+
+    fn events(&self) -> Vec<String> {
+        let events = self.seen.iter().filter_map(|action| match action {
+            Action::Emit(what) => Some(serde_json::to_value(what).unwrap()),
+            _ => None,
+        });
+        events.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn established(record: [bool; 2]) -> Self {
+        let mut bench = Self::new(1, record, Some(PHONE_A));
+        bench.media_answers(Side::Callee);
+        bench.feed(Input::Ringing { leg: Leg::Callee(0) });
+        bench.answer(Leg::Callee(0), PHONE_B);
+        bench.media_answers(Side::Callee);
+        bench.media_answers(Side::Caller);
+        if record != [false, false] {
+            bench.feed(Input::Ordered { outcome: Ok(()) });
+        }
+        bench.feed(Input::Acknowledged { leg: Leg::Caller, body: None });
+        assert!(matches!(bench.call.phase, Phase::Established(_)));
+        bench
+    }
+
+    fn control(&mut self, request: u64, action: RecordingAction) -> Vec<String> {
+        let interaction = self.call.interaction();
+        let control = RecordingControl { interaction, action, by: "ann".into(), reason: "card".into() };
+        self.feed(Input::Control { request, control })
+    }
+}
+
+fn name(action: &Action) -> String {
+    let leg = |leg: &Leg| match leg {
+        Leg::Caller => "A".to_owned(),
+        Leg::Callee(fork) => format!("B{fork}"),
+        Leg::Media(Side::Caller) => "MA".to_owned(),
+        Leg::Media(Side::Callee) => "MB".to_owned(),
+    };
+    match action {
+        Action::Invite { leg: l, .. } => format!("invite {}", leg(l)),
+        Action::Reinvite { leg: l, .. } => format!("reinvite {}", leg(l)),
+        Action::Acknowledge { leg: l } => format!("ack {}", leg(l)),
+        Action::Ring => "ring".to_owned(),
+        Action::Accept { leg: l, .. } => format!("accept {}", leg(l)),
+        Action::Reject { leg: l, status } => format!("reject {} {status}", leg(l)),
+        Action::Order { leg: l, order } => format!("order {} {:?}", leg(l), order.action),
+        Action::Probe { leg: l } => format!("probe {}", leg(l)),
+        Action::End { leg: l } => format!("end {}", leg(l)),
+        Action::Emit(what) => match what {
+            What::CallEnded { cause, by } => format!("ended {cause:?} {}", by.as_deref().unwrap_or("-")),
+            What::CallHeld { by } => format!("held {by}"),
+            What::CallRetrieved { by } => format!("retrieved {by}"),
+            other => serde_json::to_value(other).unwrap()["type"].as_str().unwrap().to_owned(),
+        },
+        Action::Result { request, error } => format!("result {request} {}", error.as_deref().unwrap_or("ok")),
+    }
+}
+
+#[test]
+fn a_call_is_set_up_through_the_media_server_and_recorded_before_anyone_speaks() {
+    let mut bench = Bench::new(1, [false, true], Some(PHONE_A));
+    assert_eq!(bench.seen.iter().map(name).collect::<Vec<_>>(), ["call-offered", "invite MB"]);
+    let placeholder = bench.last_offer(Leg::Media(Side::Callee));
+    assert!(
+        text(&placeholder).contains("c=IN IP4 0.0.0.0\r\n")
+            && text(&placeholder).contains("m=audio 9 RTP/AVP 8 0 101")
+    );
+    assert!(text(&placeholder).contains("a=inactive"));
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "invite B0"]);
+    let to_b = bench.last_offer(Leg::Callee(0));
+    assert!(text(&to_b).contains("m=audio 20002 RTP/AVP 8 0 101") && text(&to_b).contains("a=sendrecv"));
+    assert!(!text(&to_b).contains("192.0.2.10"), "RTP goes by the media server only");
+    assert_eq!(bench.feed(Input::Ringing { leg: Leg::Callee(0) }), ["ring"]);
+    assert!(bench.feed(Input::Ringing { leg: Leg::Callee(0) }).is_empty());
+    assert_eq!(bench.answer(Leg::Callee(0), PHONE_B), ["reinvite MB", "invite MA"]);
+    assert!(text(&bench.last_offer(Leg::Media(Side::Callee))).contains("192.0.2.20"));
+    let for_a = bench.last_offer(Leg::Media(Side::Caller));
+    assert!(
+        text(&for_a).contains("m=audio 4000 RTP/AVP 0\r\n"),
+        "only what the callee chose: {}",
+        text(&for_a)
+    );
+    assert_eq!(bench.media_answers(Side::Caller), ["ack MA"]);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "order MB Start"]);
+    let connected = bench.feed(Input::Ordered { outcome: Ok(()) });
+    assert_eq!(connected, ["accept A", "ack B0", "call-established", "recording-started"]);
+    let to_a = bench.last_answer(Leg::Caller);
+    assert!(text(&to_a).contains("m=audio 20000 RTP/AVP 0\r\n") && text(&to_a).contains("203.0.113.1"));
+    let ended = bench.feed(Input::Gone { leg: Leg::Callee(0), bye: true });
+    assert_eq!(ended, ["end A", "end MA", "end MB", "ended HungUp 1002"]);
+    assert!(bench.call.is_over() && bench.call.deadline().is_none());
+}
+
+#[test]
+fn a_recorder_that_says_nothing_does_not_keep_the_parties_apart() {
+    let mut bench = Bench::new(1, [true, false], Some(PHONE_A));
+    bench.media_answers(Side::Callee);
+    bench.answer(Leg::Callee(0), PHONE_B);
+    bench.media_answers(Side::Callee);
+    assert_eq!(
+        bench.media_answers(Side::Caller),
+        ["ack MA", "order MA Start"],
+        "the recorded caller is the agent"
+    );
+    assert_eq!(bench.pass(Duration::from_millis(300)), ["accept A", "ack B0", "call-established"]);
+    assert_eq!(bench.pass(Duration::from_millis(4699)), ["probe MB"]);
+    assert_eq!(bench.pass(Duration::from_millis(1)), ["recording-failed"]);
+    assert!(!bench.call.is_over());
+}
+
+#[test]
+fn of_several_contacts_the_first_to_answer_wins() {
+    let mut bench = Bench::new(3, [false; 2], Some(PHONE_A));
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "invite B0", "invite B1", "invite B2"]);
+    assert!(bench.feed(Input::Refused { leg: Leg::Callee(0), status: 486 }).is_empty());
+    let won = bench.answer(Leg::Callee(2), PHONE_B);
+    assert_eq!(won, ["end B1", "reinvite MB", "invite MA"]);
+    // Crossed with our CANCEL.
+    assert_eq!(bench.answer(Leg::Callee(1), PHONE_B), ["ack B1", "end B1"]);
+}
+
+#[test]
+fn refusals_reach_the_caller_as_what_they_mean() {
+    for (status, expected, ended) in [
+        (486, 486, "ended Refused 1002"),
+        (603, 603, "ended Refused 1002"),
+        (480, 480, "ended NoAnswer -"),
+        (404, 404, "ended NotFound -"),
+        (302, 480, "ended Failed -"),
+        (503, 500, "ended Failed -"),
+    ] {
+        let mut bench = Bench::new(1, [false; 2], Some(PHONE_A));
+        bench.media_answers(Side::Callee);
+        let refused = bench.feed(Input::Refused { leg: Leg::Callee(0), status });
+        assert_eq!(refused, [format!("reject A {expected}"), "end MB".to_owned(), ended.to_owned()]);
+    }
+    let mut bench = Bench::new(2, [false; 2], Some(PHONE_A));
+    bench.media_answers(Side::Callee);
+    bench.feed(Input::Refused { leg: Leg::Callee(0), status: 486 });
+    let refused = bench.feed(Input::Refused { leg: Leg::Callee(1), status: 408 });
+    assert_eq!(refused[0], "reject A 486", "busy says more than absent");
+}
+
+#[test]
+fn nobody_answers_in_time() {
+    let mut bench = Bench::new(1, [false; 2], Some(PHONE_A));
+    bench.media_answers(Side::Callee);
+    let mut seen = Vec::new();
+    for _ in 0..31 {
+        seen.extend(bench.pass(Duration::from_secs(2)));
+        bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
+    }
+    seen.retain(|name| !name.starts_with("probe"));
+    assert_eq!(seen, ["reject A 480", "end B0", "end MB", "ended NoAnswer -"]);
+}
+
+#[test]
+fn the_caller_gives_up_and_a_late_answer_is_ended() {
+    let mut bench = Bench::new(1, [false; 2], Some(PHONE_A));
+    bench.media_answers(Side::Callee);
+    let cancelled = bench.feed(Input::Cancelled);
+    assert_eq!(cancelled, ["reject A 487", "end B0", "end MB", "ended Cancelled 1001"]);
+    assert_eq!(bench.answer(Leg::Callee(0), PHONE_B), ["ack B0", "end B0"]);
+}
+
+#[test]
+fn without_a_media_server_there_is_no_call() {
+    let mut bench = Bench::new(1, [true; 2], Some(PHONE_A));
+    let refused = bench.feed(Input::Refused { leg: Leg::Media(Side::Callee), status: 503 });
+    assert_eq!(refused, ["reject A 503", "ended NoMediaServer -"]);
+    let mut bench = Bench::new(1, [true; 2], Some(PHONE_A));
+    assert_eq!(bench.pass(Duration::from_secs(8)), ["reject A 503", "end MB", "ended NoMediaServer -"]);
+}
+
+#[test]
+fn an_invite_without_an_offer_gets_one() {
+    let mut bench = Bench::new(1, [false, true], None);
+    bench.media_answers(Side::Callee);
+    bench.answer(Leg::Callee(0), PHONE_B);
+    bench.media_answers(Side::Callee);
+    assert_eq!(bench.media_answers(Side::Caller), ["ack MA", "accept A", "ack B0"]);
+    assert!(text(&bench.last_answer(Leg::Caller)).contains("m=audio 20000 RTP/AVP 0\r\n"));
+    let body = Some(PHONE_A.as_bytes().to_vec());
+    assert_eq!(bench.feed(Input::Acknowledged { leg: Leg::Caller, body }), ["reinvite MA"]);
+    assert_eq!(bench.media_answers(Side::Caller), ["ack MA", "order MB Start"]);
+    assert_eq!(bench.feed(Input::Ordered { outcome: Ok(()) }), ["call-established", "recording-started"]);
+}
+
+#[test]
+fn hold_and_retrieve_pass_to_the_other_phone_and_to_the_media_server() {
+    for (leg, number, phone, side) in
+        [(Leg::Caller, "1001", PHONE_A, Side::Caller), (Leg::Callee(0), "1002", PHONE_B, Side::Callee)]
+    {
+        let mut bench = Bench::established([false, true]);
+        let (other, mine, theirs) = match side {
+            Side::Caller => (Leg::Callee(0), "MA", "MB"),
+            Side::Callee => (Leg::Caller, "MB", "MA"),
+        };
+        let other_name = if other == Leg::Caller { "A" } else { "B0" };
+        let hold = phone.replace("sendrecv", "sendonly");
+        let asked = bench.feed(Input::Offered { leg, body: Some(hold.into_bytes()) });
+        assert_eq!(asked, [format!("reinvite {other_name}")]);
+        assert!(text(&bench.last_offer(other)).contains("a=sendonly"));
+        // The other phone asks at the same moment: 491, ours goes on.
+        let glare = bench.feed(Input::Offered { leg: other, body: Some(phone.as_bytes().to_vec()) });
+        assert_eq!(glare, [format!("reject {other_name} 491")]);
+        let other_phone = if other == Leg::Caller { PHONE_A } else { PHONE_B };
+        let agreed = bench.answer(other, other_phone.replace("sendrecv", "recvonly"));
+        assert_eq!(agreed, [format!("ack {other_name}"), "reinvite MA".to_owned(), "reinvite MB".to_owned()]);
+        bench.media_answers(side);
+        let done = bench.media_answers(side.other());
+        let leg_name = if leg == Leg::Caller { "A" } else { "B0" };
+        assert_eq!(
+            done,
+            [format!("ack {theirs}"), format!("accept {leg_name}"), format!("held {number}")],
+            "{mine}"
+        );
+        assert!(text(&bench.last_answer(leg)).contains("a=recvonly"));
+        let back = bench.feed(Input::Offered { leg, body: Some(phone.as_bytes().to_vec()) });
+        assert_eq!(back, [format!("reinvite {other_name}")]);
+        bench.answer(other, other_phone);
+        bench.media_answers(Side::Caller);
+        let done = bench.media_answers(Side::Callee);
+        assert_eq!(done[1..], [format!("accept {leg_name}"), format!("retrieved {number}")]);
+    }
+}
+
+#[test]
+fn a_refused_hold_changes_nothing() {
+    let mut bench = Bench::established([false; 2]);
+    let hold = PHONE_A.replace("sendrecv", "sendonly");
+    bench.feed(Input::Offered { leg: Leg::Caller, body: Some(hold.into_bytes()) });
+    assert_eq!(bench.feed(Input::Refused { leg: Leg::Callee(0), status: 491 }), ["reject A 491"]);
+    assert!(!bench.events().contains(&"call-held".to_owned()));
+    let same = bench.feed(Input::Offered { leg: Leg::Caller, body: Some(PHONE_A.as_bytes().to_vec()) });
+    assert_eq!(same, ["accept A"], "what is in force was not changed, so this is a refresh");
+}
+
+#[test]
+fn a_new_address_of_one_phone_concerns_only_its_media_leg() {
+    let mut bench = Bench::established([false; 2]);
+    let moved = PHONE_A
+        .replace("4000", "4444")
+        .replace("8 0 101", "0")
+        .replace("a=rtpmap:101 telephone-event/8000\r\n", "");
+    let asked = bench.feed(Input::Offered { leg: Leg::Caller, body: Some(moved.into_bytes()) });
+    // B was offered everything that A had at first; the offer now is narrower, so it is asked once.
+    assert_eq!(asked, ["reinvite B0"]);
+    bench.answer(Leg::Callee(0), PHONE_B);
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "accept A"]);
+    let moved = PHONE_A
+        .replace("4000", "5555")
+        .replace("8 0 101", "0")
+        .replace("a=rtpmap:101 telephone-event/8000\r\n", "");
+    let asked = bench.feed(Input::Offered { leg: Leg::Caller, body: Some(moved.into_bytes()) });
+    assert_eq!(asked, ["reinvite MA"]);
+    assert_eq!(bench.media_answers(Side::Caller), ["ack MA", "accept A"]);
+}
+
+#[test]
+fn a_reinvite_without_an_offer_gets_the_present_one() {
+    let mut bench = Bench::established([false; 2]);
+    assert_eq!(bench.feed(Input::Offered { leg: Leg::Caller, body: None }), ["accept A"]);
+    let hold = PHONE_A.replace("sendrecv", "inactive").into_bytes();
+    let asked = bench.feed(Input::Acknowledged { leg: Leg::Caller, body: Some(hold) });
+    assert_eq!(asked, ["reinvite B0"]);
+    bench.answer(Leg::Callee(0), PHONE_B.replace("sendrecv", "inactive"));
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "held 1001"]);
+}
+
+#[test]
+fn recording_changes_only_when_the_media_server_confirms() {
+    let mut bench = Bench::established([false, true]);
+    assert_eq!(bench.control(1, RecordingAction::Start), ["result 1 the call is being recorded already"]);
+    assert_eq!(bench.control(2, RecordingAction::Pause), ["order MB Pause"]);
+    assert_eq!(
+        bench.control(3, RecordingAction::Resume),
+        ["result 3 another change of this recording is not confirmed yet"]
+    );
+    assert_eq!(bench.feed(Input::Ordered { outcome: Ok(()) }), ["recording-paused", "result 2 ok"]);
+    assert_eq!(bench.control(4, RecordingAction::Pause), ["result 4 the recording is paused already"]);
+    assert_eq!(bench.control(5, RecordingAction::Resume), ["order MB Resume"]);
+    assert_eq!(bench.feed(Input::Ordered { outcome: Err("full".into()) }), ["result 5 full"]);
+    assert!(matches!(bench.call.recorder.confirmed(), recorder::Confirmed::Paused(_)));
+    assert_eq!(bench.control(6, RecordingAction::Stop), ["order MB Stop"]);
+    assert_eq!(bench.feed(Input::Ordered { outcome: Ok(()) }), ["recording-stopped", "result 6 ok"]);
+    assert_eq!(bench.control(7, RecordingAction::Pause), ["result 7 the call is not being recorded"]);
+    assert_eq!(bench.control(8, RecordingAction::Start), ["order MB Start"]);
+    assert_eq!(
+        bench.feed(Input::Gone { leg: Leg::Caller, bye: true }),
+        ["end B0", "end MA", "end MB", "result 8 the call ended", "ended HungUp 1001"]
+    );
+}
+
+#[test]
+fn a_lost_media_server_ends_the_call_for_both_phones() {
+    for status in [408, 481, 503] {
+        let mut bench = Bench::established([false, true]);
+        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MB"]);
+        bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
+        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MB"]);
+        let lost = bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status });
+        let expected = ["recording-failed", "end A", "end B0", "end MA", "end MB", "ended MediaServerLost -"];
+        assert_eq!(lost, expected);
+    }
+}
+
+#[test]
+fn silence_of_the_resource_manager_is_borne_for_a_while() {
+    let mut bench = Bench::established([false; 2]);
+    assert_eq!(bench.pass(Duration::from_secs(14)), ["probe MB"]);
+    bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
+    assert_eq!(bench.pass(Duration::from_secs(14)), ["probe MB"]);
+    assert_eq!(bench.pass(Duration::from_secs(1)).last().unwrap(), "ended MediaServerLost -");
+}
+
+#[test]
+fn a_phone_that_vanished_ends_the_call() {
+    let mut bench = Bench::established([false; 2]);
+    let mut probes = Vec::new();
+    for _ in 0..15 {
+        probes.extend(bench.pass(Duration::from_secs(2)));
+        bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
+    }
+    assert!(probes.ends_with(&["probe MB".to_owned(), "probe A".to_owned(), "probe B0".to_owned()]));
+    assert!(bench.feed(Input::Probed { leg: Leg::Caller, status: 405 }).is_empty());
+    let gone = bench.feed(Input::Probed { leg: Leg::Callee(0), status: 408 });
+    assert_eq!(gone, ["end A", "end MA", "end MB", "ended Failed -"]);
+}
+
+/// Random legs: late, lost, refused, hung up at any moment. Whatever happens, a call ends, every leg that was opened is
+/// ended exactly once or was ended by its far end, and every request of the web services gets one answer.
+#[test]
+fn no_order_of_messages_leaves_a_leg_behind() {
+    for seed in 0..4000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let contacts = rng.random_range(1..4);
+        let record = [rng.random(), rng.random()];
+        let mut bench = Bench::new(contacts, record, rng.random_bool(0.8).then_some(PHONE_A));
+        let mut open: BTreeMap<Leg, bool> = BTreeMap::from([(Leg::Caller, false)]);
+        let mut pending: Vec<Input> = Vec::new();
+        let mut requests = 0;
+        let mut results = 0;
+        let mut from = 0;
+        let mut ended = 0;
+        for step in 0.. {
+            for action in &bench.seen[from..] {
+                react(action, &mut rng, &mut pending, &mut open);
+                results += u64::from(matches!(action, Action::Result { .. }));
+                ended += u32::from(matches!(action, Action::Emit(What::CallEnded { .. })));
+            }
+            from = bench.seen.len();
+            if bench.call.is_over() && pending.is_empty() {
+                break;
+            }
+            assert!(step < 5000, "seed {seed}: never over");
+            if pending.is_empty() || rng.random_bool(0.1) {
+                match bench.call.deadline() {
+                    Some(at) => {
+                        let time = at.saturating_duration_since(bench.now.instant);
+                        bench.pass(time);
+                    }
+                    None if pending.is_empty() => {
+                        bench.feed(Input::Unacknowledged { leg: Leg::Caller });
+                    }
+                    None => {}
+                }
+            } else {
+                let input = pending.swap_remove(rng.random_range(0..pending.len()));
+                bench.feed(input);
+            }
+            if rng.random_bool(0.05) {
+                requests += 1;
+                let action = [
+                    RecordingAction::Start,
+                    RecordingAction::Pause,
+                    RecordingAction::Resume,
+                    RecordingAction::Stop,
+                ];
+                bench.control(requests, action[rng.random_range(0..4)]);
+            }
+            if step > 60 && rng.random_bool(0.05) {
+                bench.feed(Input::Gone { leg: Leg::Caller, bye: true });
+                open.insert(Leg::Caller, true);
+            }
+        }
+        assert_eq!(ended, 1, "seed {seed}");
+        assert_eq!(requests, results, "seed {seed}");
+        let left: Vec<_> = open.iter().filter(|(_, closed)| !**closed).collect();
+        assert!(left.is_empty(), "seed {seed}: {left:?}");
+    }
+}
+
+fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut BTreeMap<Leg, bool>) {
+    match action {
+        Action::Invite { leg, offer } => {
+            open.insert(*leg, false);
+            if matches!(leg, Leg::Callee(_)) && rng.random_bool(0.7) {
+                pending.push(Input::Ringing { leg: *leg });
+            }
+            if rng.random_bool(0.85) {
+                pending.push(Input::Answered { leg: *leg, body: answer_of(*leg, offer, rng) });
+            } else {
+                open.insert(*leg, true);
+                let status = [404, 408, 480, 486, 488, 503, 603][rng.random_range(0..7)];
+                pending.push(Input::Refused { leg: *leg, status });
+            }
+        }
+        Action::Reinvite { leg, offer } => {
+            if rng.random_bool(0.9) {
+                pending.push(Input::Answered { leg: *leg, body: answer_of(*leg, offer, rng) });
+            } else {
+                let status = [481, 488, 491][rng.random_range(0..3)];
+                // With a 481 the far end has ended the dialog itself.
+                open.insert(*leg, open[leg] || status == 481);
+                pending.push(Input::Refused { leg: *leg, status });
+            }
+        }
+        Action::Accept { leg, .. } => {
+            let body = rng.random_bool(0.5).then(|| PHONE_A.as_bytes().to_vec());
+            pending.push(Input::Acknowledged { leg: *leg, body });
+            if rng.random_bool(0.5) {
+                let hold =
+                    if rng.random() { PHONE_A.replace("sendrecv", "sendonly") } else { PHONE_A.to_owned() };
+                pending.push(Input::Offered {
+                    leg: *leg,
+                    body: rng.random_bool(0.9).then(|| hold.into_bytes()),
+                });
+            }
+        }
+        Action::Order { .. } if rng.random_bool(0.8) => {
+            let outcome = if rng.random_bool(0.8) { Ok(()) } else { Err("no".to_owned()) };
+            pending.push(Input::Ordered { outcome });
+        }
+        Action::Probe { leg } if rng.random_bool(0.9) => {
+            let status = if rng.random_bool(0.95) { 200 } else { 481 };
+            open.insert(*leg, open[leg] || status == 481);
+            pending.push(Input::Probed { leg: *leg, status });
+        }
+        Action::End { leg } => {
+            open.insert(*leg, true);
+        }
+        Action::Reject { leg, status } if *leg == Leg::Caller && *status != 491 => {
+            open.insert(*leg, true);
+        }
+        Action::Acknowledge { .. }
+        | Action::Ring
+        | Action::Reject { .. }
+        | Action::Order { .. }
+        | Action::Probe { .. }
+        | Action::Emit(_)
+        | Action::Result { .. } => {}
+    }
+}
+
+fn answer_of(leg: Leg, offer: &[u8], rng: &mut StdRng) -> Vec<u8> {
+    match leg {
+        Leg::Media(side) => media(side, offer),
+        Leg::Caller | Leg::Callee(_) if rng.random_bool(0.05) => b"v=0".to_vec(),
+        Leg::Caller | Leg::Callee(_) => {
+            let direction =
+                Description::parse(offer).unwrap().audio.direction.answer(crate::sdp::Direction::SendRecv);
+            let audio = Description::parse(PHONE_B.as_bytes()).unwrap().audio.with_direction(direction);
+            Writer::new(3).write(&audio, &Shape::default())
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Watching the far ends: OPTIONS in the media leg's dialog every few seconds, in the phones' dialogs now and then.
+//!
+//! A media server that died says nothing; the resource manager before it answers 408 for it, a restarted one 481. Either
+//! ends the call. Silence of the resource manager alone is borne for a while: the media flows without it.
+
+use super::{Call, Leg, Now, Phase, Side, says_lost};
+use hindsight_model::event::EndCause;
+use std::time::Instant;
+
+/// The leg that stands for the media server: the first to be made, the last to go.
+const WATCHED: Leg = Leg::Media(Side::Callee);
+
+#[derive(Default)]
+pub(super) struct Watch {
+    /// Next probe of the media server; `None`: one is under way, or there is none yet.
+    media_next: Option<Instant>,
+    /// When the media server's silence becomes its loss; renewed with each answer.
+    media_lost_at: Option<Instant>,
+    /// Next probe of both phones.
+    phones_next: Option<Instant>,
+}
+
+impl Watch {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.media_next, self.media_lost_at, self.phones_next].into_iter().flatten().min()
+    }
+}
+
+impl Call {
+    pub(super) fn watch_media(&mut self, now: Now) {
+        self.watch.media_next = Some(now.instant + self.limits.probe);
+        self.watch.media_lost_at = Some(now.instant + self.limits.silence);
+    }
+
+    pub(super) fn watch_phones(&mut self, now: Now) {
+        self.watch.phones_next = Some(now.instant + self.limits.phone_probe);
+    }
+
+    pub(super) fn on_probed(&mut self, leg: Leg, status: u16, now: Now) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        match leg {
+            Leg::Media(_) if says_lost(status) => self.lose_media_server(),
+            Leg::Media(_) => self.watch_media(now),
+            // Any answer but these shows that the phone is there, whatever it thinks of OPTIONS.
+            Leg::Caller | Leg::Callee(_) if matches!(status, 408 | 481) => {
+                tracing::debug!(?leg, status, "phone lost");
+                self.open.remove(&leg);
+                self.finish(EndCause::Failed, None, super::STATUS_INTERNAL);
+            }
+            Leg::Caller | Leg::Callee(_) => {}
+        }
+    }
+
+    pub(super) fn expire_watch(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        if self.watch.media_lost_at.is_some_and(|at| at <= now.instant) {
+            return self.lose_media_server();
+        }
+        if self.watch.media_next.is_some_and(|at| at <= now.instant) {
+            self.watch.media_next = None;
+            self.out.push_back(super::Action::Probe { leg: WATCHED });
+        }
+        if self.watch.phones_next.is_some_and(|at| at <= now.instant) {
+            self.watch_phones(now);
+            let phones = Side::BOTH.map(|side| self.phone_leg(side));
+            for leg in phones.into_iter().flatten() {
+                self.out.push_back(super::Action::Probe { leg });
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Process settings of the SIP server.
+
+use crate::call::Limits;
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, time::Duration};
+
+/// Settings; all have defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// UDP and TCP listener for phones.
+    pub listen: SocketAddr,
+    /// Host that phones reach us at, for Contact and Via; empty: the address of the listener, or of the route to the
+    /// peer where that is unspecified.
+    pub advertised_host: String,
+    /// The resource manager.
+    pub resource_manager: SocketAddr,
+    /// Digest algorithms to challenge with, best first; both are always accepted. Phones built on libre before 2.0
+    /// (baresip 1.x) give up when they meet a SHA-256 challenge, even beside one in MD5; so it is not the default.
+    pub challenge: Vec<DigestAlgorithm>,
+    /// Seconds that a nonce is good for.
+    pub nonce_seconds: u64,
+    /// Shortest registration granted, seconds (423 below it).
+    pub min_expires: u32,
+    /// Longest registration granted, seconds.
+    pub max_expires: u32,
+    /// Contacts of one DN at a time.
+    pub max_contacts: usize,
+    /// Calls at a time; more are refused with 503.
+    pub max_calls: usize,
+    /// Seconds that a callee may ring.
+    pub ring_seconds: u64,
+    /// Seconds for each step with the media server during set-up.
+    pub setup_seconds: u64,
+    /// Milliseconds for the recorder to confirm a full-time recording before the parties are connected all the same.
+    pub arm_milliseconds: u64,
+    /// Seconds for the recorder to confirm a command.
+    pub control_seconds: u64,
+    /// Seconds between two probes of a call's media server.
+    pub probe_seconds: u64,
+    /// Seconds without any answer to probes (not even from the resource manager) that end a call.
+    pub silence_seconds: u64,
+    /// Seconds between two probes of a call's phones.
+    pub phone_probe_seconds: u64,
+}
+
+/// A digest algorithm (RFC 8760).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DigestAlgorithm {
+    /// SHA-256.
+    Sha256,
+    /// MD5.
+    Md5,
+}
+
+/// Default port of SIP.
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 5060);
+/// Default address of the resource manager.
+const DEFAULT_RESOURCE_MANAGER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5070);
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            advertised_host: String::new(),
+            resource_manager: DEFAULT_RESOURCE_MANAGER,
+            challenge: vec![DigestAlgorithm::Md5],
+            nonce_seconds: 300,
+            min_expires: 30,
+            max_expires: 3600,
+            max_contacts: 5,
+            max_calls: 2000,
+            ring_seconds: 60,
+            setup_seconds: 8,
+            arm_milliseconds: 300,
+            control_seconds: 5,
+            probe_seconds: 2,
+            silence_seconds: 15,
+            phone_probe_seconds: 30,
+        }
+    }
+}
+
+impl Config {
+    /// How long a call waits for what.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            setup: Duration::from_secs(self.setup_seconds),
+            ring: Duration::from_secs(self.ring_seconds),
+            arm: Duration::from_millis(self.arm_milliseconds),
+            control: Duration::from_secs(self.control_seconds),
+            probe: Duration::from_secs(self.probe_seconds),
+            silence: Duration::from_secs(self.silence_seconds),
+            phone_probe: Duration::from_secs(self.phone_probe_seconds),
+        }
+    }
+}
