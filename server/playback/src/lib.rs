@@ -1,0 +1,32 @@
+//! From a sealed recording to what a browser plays, without a decrypted byte on any disk and in constant memory.
+//!
+//! ```text
+//! object store ── Payload ── Plaintext ─┬─ Voice: clusters → PCM, a virtual WAV in blocks of one second
+//!                (ciphertext)(segments  └─ Screen: fragments behind a virtual head with duration and `sidx`
+//!                             asked for)
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `plaintext` | random access to the decrypted bytes, segment by segment; counts the segments opened |
+//! | `matroska` | reading our own live Matroska: head and clusters |
+//! | `g711` | µ-law and A-law to linear |
+//! | `voice` | the virtual WAV, peaks |
+//! | `fragments` | reading our own fragmented MP4: boxes, times |
+//! | `screen` | the virtual MP4 |
+//! | `rebuild` | index and length of a recording that a crash cut off |
+
+mod error;
+mod fragments;
+mod g711;
+mod matroska;
+mod plaintext;
+mod rebuild;
+mod screen;
+mod voice;
+
+pub use error::PlaybackError;
+pub use plaintext::{Payload, Plaintext};
+pub use rebuild::{Rebuilt, rebuild_screen, rebuild_voice};
+pub use screen::Screen;
+pub use voice::{Peaks, Voice};

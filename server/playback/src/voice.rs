@@ -1,0 +1,250 @@
+//! A voice recording as a WAV file that exists only as byte ranges: PCM 16-bit, 8 kHz, left the agent, right the customer.
+//!
+//! Rendered in fixed blocks of one second, so that any range of it gives the same bytes. Where no packet was recorded
+//! (loss, hold, a pause) there is silence, and time goes on.
+
+use crate::{
+    PlaybackError,
+    matroska::{self, Head},
+    plaintext::{Payload, Plaintext},
+};
+use hindsight_wire::manifest::IndexEntry;
+use std::ops::Range;
+
+/// Hz.
+pub const SAMPLE_RATE: u64 = 8000;
+const CHANNELS: u64 = 2;
+const FRAME: u64 = CHANNELS * 2;
+const BLOCK: u64 = SAMPLE_RATE * FRAME;
+const HEADER: u64 = 44;
+/// A cluster holds packets of at most one second, and the last of them may be this long. Milliseconds.
+const CLUSTER_SPAN: u64 = 1000 + 120;
+/// Most pairs of peaks that are given per track.
+const MOST_PEAKS: u64 = 8000;
+
+/// A recording that can be heard.
+pub struct Voice<P> {
+    plaintext: Plaintext<P>,
+    head: Head,
+    index: Vec<IndexEntry>,
+    frames: u64,
+}
+
+/// Extremes of the wave for drawing it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peaks {
+    /// One list per track: min, max, min, max … in [-1, 1].
+    pub tracks: Vec<Vec<f32>>,
+    /// Pairs per second.
+    pub per_second: f64,
+}
+
+impl<P: Payload> Voice<P> {
+    /// Reads the head. `index`: every cluster, in order; `duration_ms`: length of the media.
+    pub async fn open(
+        plaintext: Plaintext<P>,
+        index: Vec<IndexEntry>,
+        duration_ms: u64,
+    ) -> Result<Self, PlaybackError> {
+        let first = index.first().map_or(plaintext.len(), |entry| entry.position);
+        let head = matroska::head(&plaintext.read(0..first.min(64 * 1024)).await?)?;
+        Ok(Self { plaintext, head, index, frames: duration_ms * SAMPLE_RATE / 1000 })
+    }
+
+    /// Bytes of the WAV file.
+    pub fn len(&self) -> u64 {
+        HEADER + self.frames * FRAME
+    }
+
+    /// Whether there is no sample at all.
+    pub fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// Segments opened so far.
+    pub fn segments_opened(&self) -> u64 {
+        self.plaintext.segments_opened()
+    }
+
+    /// Some bytes from the start of `range`: at least one, at most to its end; call again for the rest.
+    pub async fn read(&self, range: Range<u64>) -> Result<Vec<u8>, PlaybackError> {
+        let range = range.start..range.end.min(self.len());
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        if range.start < HEADER {
+            let head = wav_header(self.frames * FRAME);
+            return Ok(head[range.start as usize..range.end.min(HEADER) as usize].to_vec());
+        }
+        let (from, to) = (range.start - HEADER, range.end - HEADER);
+        let block = from / BLOCK;
+        let samples = self.block(block).await?;
+        let mut bytes = Vec::with_capacity(BLOCK as usize);
+        for frame in &samples {
+            bytes.extend(frame[0].to_le_bytes());
+            bytes.extend(frame[1].to_le_bytes());
+        }
+        let start = block * BLOCK;
+        Ok(bytes[(from - start) as usize..(to - start).min(BLOCK) as usize].to_vec())
+    }
+
+    /// Peaks of the whole recording, in one pass and constant memory but for the result.
+    pub async fn peaks(&self) -> Result<Peaks, PlaybackError> {
+        let seconds = self.frames.div_ceil(SAMPLE_RATE).max(1);
+        let per_second = (MOST_PEAKS / seconds).clamp(1, 50);
+        let window = SAMPLE_RATE.div_ceil(per_second);
+        let mut tracks = vec![Vec::new(); CHANNELS as usize];
+        let mut left = self.frames;
+        for block in 0..self.frames.div_ceil(SAMPLE_RATE) {
+            let samples = self.block(block).await?;
+            let whole = &samples[..left.min(SAMPLE_RATE) as usize];
+            left -= whole.len() as u64;
+            for part in whole.chunks(window as usize) {
+                for (channel, track) in tracks.iter_mut().enumerate() {
+                    let values = part.iter().map(|frame| f32::from(frame[channel]) / 32768.0);
+                    let (low, high) = values.fold((0f32, 0f32), |(low, high), v| (low.min(v), high.max(v)));
+                    track.extend([low, high]);
+                }
+            }
+        }
+        Ok(Peaks { tracks, per_second: SAMPLE_RATE as f64 / window as f64 })
+    }
+
+    /// One second of both channels.
+    async fn block(&self, block: u64) -> Result<Vec<[i16; 2]>, PlaybackError> {
+        let mut out = vec![[0i16; 2]; SAMPLE_RATE as usize];
+        let Some(span) = self.clusters(block * 1000) else { return Ok(out) };
+        let bytes = self.plaintext.read(span).await?;
+        let start = (block * SAMPLE_RATE) as i64;
+        for packet in matroska::blocks(&bytes) {
+            let Some(channel) = self.head.tracks.iter().position(|t| t.number == packet.track) else {
+                continue;
+            };
+            if channel >= CHANNELS as usize {
+                continue;
+            }
+            let decode = self.head.tracks[channel].decode;
+            let at = self.frame_of(packet.ticks) - start;
+            for (i, &octet) in packet.payload.iter().enumerate() {
+                let place = usize::try_from(at + i as i64).ok();
+                if let Some(frame) = place.and_then(|place| out.get_mut(place)) {
+                    frame[channel] = decode[usize::from(octet)];
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn frame_of(&self, ticks: i64) -> i64 {
+        let nanoseconds = i128::from(ticks) * i128::from(self.head.timestamp_scale);
+        let frame = (nanoseconds * i128::from(SAMPLE_RATE) + 500_000_000).div_euclid(1_000_000_000);
+        i64::try_from(frame).unwrap_or(i64::MAX / 2)
+    }
+
+    /// Plaintext of the clusters that may hold samples of the second that starts at `ms`.
+    fn clusters(&self, ms: u64) -> Option<Range<u64>> {
+        let first = self.index.partition_point(|entry| entry.time_ms + CLUSTER_SPAN <= ms);
+        let last = self.index.partition_point(|entry| entry.time_ms < ms + 1000);
+        if first >= last {
+            return None;
+        }
+        let end = self.index.get(last).map_or(self.plaintext.len(), |entry| entry.position);
+        Some(self.index[first].position..end)
+    }
+}
+
+/// RIFF, `fmt ` (PCM) and the head of `data`. A file over 4 GiB says so by the largest size, as live WAVs do.
+fn wav_header(data: u64) -> [u8; HEADER as usize] {
+    let short = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
+    let mut out = [0u8; HEADER as usize];
+    out[0..4].copy_from_slice(b"RIFF");
+    out[4..8].copy_from_slice(&short(data + HEADER - 8));
+    out[8..16].copy_from_slice(b"WAVEfmt ");
+    out[16..20].copy_from_slice(&16u32.to_le_bytes());
+    out[20..22].copy_from_slice(&1u16.to_le_bytes());
+    out[22..24].copy_from_slice(&(CHANNELS as u16).to_le_bytes());
+    out[24..28].copy_from_slice(&(SAMPLE_RATE as u32).to_le_bytes());
+    out[28..32].copy_from_slice(&((SAMPLE_RATE * FRAME) as u32).to_le_bytes());
+    out[32..34].copy_from_slice(&(FRAME as u16).to_le_bytes());
+    out[34..36].copy_from_slice(&16u16.to_le_bytes());
+    out[36..40].copy_from_slice(b"data");
+    out[40..44].copy_from_slice(&short(data));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{matroska::sample, plaintext::tests::sealed};
+
+    /// `seconds` clusters of 50 packets a track: the agent's octet is the second, the customer's is silent.
+    async fn recording(seconds: u32) -> Voice<Vec<u8>> {
+        let mut plain = sample::head();
+        let mut index = Vec::new();
+        for second in 0..seconds {
+            let time_ms = u64::from(second) * 1000;
+            index.push(IndexEntry { time_ms, position: plain.len() as u64, key: true });
+            let packets: Vec<_> = (0..50)
+                .flat_map(|n| [(1, n * 20, vec![second as u8; 160]), (2, n * 20, vec![0xd5; 160])])
+                .collect();
+            plain.extend(sample::cluster(second * 1000, &packets));
+        }
+        let duration = u64::from(seconds) * 1000;
+        Voice::open(sealed(&plain).await, index, duration).await.unwrap()
+    }
+
+    async fn all(voice: &Voice<Vec<u8>>, mut range: Range<u64>) -> Vec<u8> {
+        let mut out = Vec::new();
+        while range.start < range.end.min(voice.len()) {
+            let part = voice.read(range.clone()).await.unwrap();
+            assert!(!part.is_empty());
+            range.start += part.len() as u64;
+            out.extend(part);
+        }
+        out
+    }
+
+    #[tokio::test]
+    async fn every_range_gives_the_bytes_of_the_whole() {
+        let voice = recording(4).await;
+        let whole = all(&voice, 0..u64::MAX).await;
+        assert_eq!(whole.len() as u64, voice.len());
+        assert_eq!(&whole[..4], b"RIFF");
+        assert_eq!(i16::from_le_bytes([whole[44 + 32000], whole[44 + 32001]]), crate::g711::MU_LAW[1]);
+        assert_eq!(i16::from_le_bytes([whole[46], whole[47]]), 8);
+        for range in [0..44, 10..50, 43..45, 44..45, 31_990..64_100, 100_000..128_044, 128_043..200_000] {
+            let end = (range.end as usize).min(whole.len());
+            assert_eq!(all(&voice, range.clone()).await, whole[range.start as usize..end], "{range:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_seek_opens_only_the_segments_of_its_second() {
+        let (short, long) = (recording(20).await, recording(7200).await);
+        let mut costs = Vec::new();
+        for voice in [&short, &long] {
+            let before = voice.segments_opened();
+            voice.read(44 + 10 * BLOCK..44 + 10 * BLOCK + 1).await.unwrap();
+            costs.push(voice.segments_opened() - before);
+        }
+        assert_eq!(costs[0], costs[1]);
+        assert!(costs[0] <= 12, "{costs:?}");
+    }
+
+    #[tokio::test]
+    async fn a_gap_is_silence_and_peaks_show_the_voice() {
+        let mut plain = sample::head();
+        let position = plain.len() as u64;
+        plain.extend(sample::cluster(2000, &[(1, 0, vec![0x00; 160])]));
+        let index = vec![IndexEntry { time_ms: 2000, position, key: true }];
+        let voice = Voice::open(sealed(&plain).await, index, 3000).await.unwrap();
+        let whole = all(&voice, 0..u64::MAX).await;
+        assert!(whole[44..44 + 64_000].iter().all(|&b| b == 0));
+        assert_eq!(i16::from_le_bytes([whole[44 + 64_000], whole[44 + 64_001]]), -32124);
+        let peaks = voice.peaks().await.unwrap();
+        assert_eq!(peaks.per_second, 50.0);
+        assert_eq!(peaks.tracks[0].len(), 300);
+        assert!(peaks.tracks[0][200] < -0.9 && peaks.tracks[0][199] == 0.0);
+        assert!(peaks.tracks[1].iter().all(|&v| v == 0.0));
+    }
+}
