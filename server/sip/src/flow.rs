@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::message::{Uri, Via};
+use crate::message::Uri;
 
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,10 +97,4 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.protocol, self.addr)
     }
-}
-
-/// Where the response to a request goes when it cannot use the connection it came on (RFC 3261 18.2.2):
-/// the address it came from and the port where its sender listens.
-pub(crate) fn reply_port(via: &Via) -> u16 {
-    via.sent_by.port.unwrap_or(5060)
 }

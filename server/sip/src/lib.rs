@@ -1,12 +1,15 @@
 //! Sans-IO SIP: messages, transactions, dialogs, digest; sockets at the edge.
 
 pub mod dialog;
+pub mod endpoint;
 pub mod event;
 pub mod flow;
 pub mod ids;
 pub mod message;
+pub mod transaction;
 
 pub use dialog::{Dialog, DialogId, NewRequest};
+pub use endpoint::{Command, Endpoint, EndpointConfig, Output, Received, Transmit};
 pub use event::{ClientTransactionId, Event, ServerTransactionId};
 pub use flow::{Destination, Protocol, Source};
 pub use ids::Ids;
