@@ -215,7 +215,8 @@ impl Dialog {
             return response;
         }
         response = response.with_to_tag(&self.id.local_tag);
-        let targets = matches!(request.method, Method::Invite | Method::Update | Method::Subscribe | Method::Refer);
+        let targets =
+            matches!(request.method, Method::Invite | Method::Update | Method::Subscribe | Method::Refer);
         if targets && status.as_u16() < 300 {
             request.headers.copy_to("Record-Route", &mut response.headers);
             response.headers.push("Contact", &self.contact);

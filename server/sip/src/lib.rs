@@ -7,6 +7,7 @@ pub mod flow;
 pub mod ids;
 pub mod message;
 pub mod transaction;
+pub mod transport;
 
 pub use dialog::{Dialog, DialogId, NewRequest};
 pub use endpoint::{Command, Endpoint, EndpointConfig, Output, Received, Transmit};
@@ -14,6 +15,7 @@ pub use event::{ClientTransactionId, Event, ServerTransactionId};
 pub use flow::{Destination, Protocol, Source};
 pub use ids::Ids;
 pub use message::{
-    CSeq, Fault, Header, Headers, Host, HostPort, Message, Method, NameAddr, OtherUri, Params, Rejection, Request,
-    Response, SipMessage, SipUri, StatusCode, Uri, Via, parse_datagram,
+    CSeq, Fault, Header, Headers, Host, HostPort, Message, Method, NameAddr, OtherUri, Params, Rejection,
+    Request, Response, SipMessage, SipUri, StatusCode, Uri, Via, parse_datagram,
 };
+pub use transport::{SipConfig, SipHandle, SipStack, StackGone};

@@ -45,6 +45,13 @@ impl ClientTransaction {
         }
     }
 
+    fn is_unheard(&self) -> bool {
+        match &self.machine {
+            Machine::Invite(machine) => machine.is_unheard(),
+            Machine::Plain(machine) => machine.is_unheard(),
+        }
+    }
+
     fn key(&self) -> ClientKey {
         ClientKey {
             branch: self.via.branch().unwrap_or_default().to_owned(),
@@ -62,7 +69,13 @@ impl Endpoint {
     }
 
     /// The same with an id taken from [`Endpoint::client_ids`] before.
-    pub fn start_request(&mut self, id: ClientTransactionId, request: Request, to: Destination, now: Instant) {
+    pub fn start_request(
+        &mut self,
+        id: ClientTransactionId,
+        request: Request,
+        to: Destination,
+        now: Instant,
+    ) {
         let branch = self.ids.branch();
         self.start(id, request, to, branch, false, now);
     }
@@ -158,9 +171,9 @@ impl Endpoint {
         (request, wire)
     }
 
-    /// Bytes of a request could not be sent.
+    /// Bytes of a request could not be sent. A transaction that has heard from its peer waits on.
     pub fn transport_failed(&mut self, id: ClientTransactionId, reason: &str, now: Instant) {
-        let Some(transaction) = self.clients.get(&id) else { return };
+        let Some(transaction) = self.clients.get(&id).filter(|t| t.is_unheard()) else { return };
         if !transaction.oversized {
             let internal = transaction.internal;
             self.remove_client(id);
@@ -288,7 +301,13 @@ impl Endpoint {
 
     fn transmit_request(&mut self, to: Destination, bytes: Bytes, origin: Option<ClientTransactionId>) {
         let Destination { protocol, addr: remote } = to;
-        self.outputs.push_back(Output::Transmit(Transmit { protocol, remote, fallback: None, bytes, origin }));
+        self.outputs.push_back(Output::Transmit(Transmit {
+            protocol,
+            remote,
+            fallback: None,
+            bytes,
+            origin,
+        }));
     }
 }
 

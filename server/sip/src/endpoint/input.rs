@@ -9,9 +9,7 @@ use tracing::{debug, trace};
 use super::server::ReplyRoute;
 use super::{Endpoint, Output, Transmit};
 use crate::flow::{Protocol, Source};
-use crate::message::{
-    Frame, Message, Rejection, Request, SipMessage, StreamFramer, Via, parse_datagram,
-};
+use crate::message::{Frame, Message, Rejection, Request, SipMessage, StreamFramer, Via, parse_datagram};
 
 /// Bytes that came in: one datagram, or the next piece of a stream.
 #[derive(Debug, Clone, Copy)]

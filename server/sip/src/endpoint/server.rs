@@ -82,7 +82,8 @@ impl Endpoint {
         }
         let route = ReplyRoute::of(source, Some(via));
         if self.servers.len() >= self.config.max_transactions {
-            let response = Response::to(&request, StatusCode::SERVICE_UNAVAILABLE).with_header("Retry-After", 5);
+            let response =
+                Response::to(&request, StatusCode::SERVICE_UNAVAILABLE).with_header("Retry-After", 5);
             return self.reply(route, response.to_bytes().into());
         }
         let id = self.open_server(&request, key, route, now);
@@ -92,7 +93,13 @@ impl Endpoint {
         self.event(Event::Request { transaction: id, request, source });
     }
 
-    fn open_server(&mut self, request: &Request, key: ServerKey, route: ReplyRoute, now: Instant) -> ServerTransactionId {
+    fn open_server(
+        &mut self,
+        request: &Request,
+        key: ServerKey,
+        route: ReplyRoute,
+        now: Instant,
+    ) -> ServerTransactionId {
         let reliable = route.protocol.is_reliable();
         let timers = self.config.timers;
         let (machine, trying) = match request.method {
@@ -131,7 +138,8 @@ impl Endpoint {
 
     /// Answers the CANCEL itself, and tells the user when there is something left to cancel (9.2).
     fn cancel_request(&mut self, id: ServerTransactionId, request: Request, via: &Via, now: Instant) {
-        let invite = ServerKey::of_cancelled(&request, via).and_then(|key| self.server_keys.get(&key).copied());
+        let invite =
+            ServerKey::of_cancelled(&request, via).and_then(|key| self.server_keys.get(&key).copied());
         let status = if invite.is_some() { StatusCode::OK } else { StatusCode::CALL_DOES_NOT_EXIST };
         let tag = invite.and_then(|id| self.servers.get(&id)?.to_tag.clone());
         let tag = tag.unwrap_or_else(|| self.ids.tag());
@@ -256,6 +264,12 @@ impl Endpoint {
 
     pub(super) fn reply(&mut self, route: ReplyRoute, bytes: Bytes) {
         let ReplyRoute { protocol, remote, fallback } = route;
-        self.outputs.push_back(Output::Transmit(Transmit { protocol, remote, fallback, bytes, origin: None }));
+        self.outputs.push_back(Output::Transmit(Transmit {
+            protocol,
+            remote,
+            fallback,
+            bytes,
+            origin: None,
+        }));
     }
 }

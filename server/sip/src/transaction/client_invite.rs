@@ -82,6 +82,11 @@ impl ClientInvite {
         }
     }
 
+    /// Has no response come yet?
+    pub fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Calling { .. })
+    }
+
     /// Time has come to `deadline`.
     pub fn on_timer(&mut self, now: Instant) -> ClientAction {
         match &mut self.state {

@@ -16,8 +16,14 @@ pub struct ClientPlain {
 #[derive(Debug, Clone)]
 enum State {
     /// Trying and Proceeding: they differ in the pace of repetition only.
-    Waiting { repeat: Option<Repetition>, give_up: Instant },
-    Completed { until: Instant },
+    Waiting {
+        repeat: Option<Repetition>,
+        give_up: Instant,
+        heard: bool,
+    },
+    Completed {
+        until: Instant,
+    },
     Terminated,
 }
 
@@ -25,13 +31,18 @@ impl ClientPlain {
     /// The request has just been sent for the first time.
     pub fn new(timers: Timers, reliable: bool, now: Instant) -> Self {
         let repeat = (!reliable).then(|| Repetition::start(now, timers.t1));
-        Self { timers, reliable, state: State::Waiting { repeat, give_up: now + timers.limit() } }
+        Self {
+            timers,
+            reliable,
+            state: State::Waiting { repeat, give_up: now + timers.limit(), heard: false },
+        }
     }
 
     /// A response came.
     pub fn on_response(&mut self, status: StatusCode, now: Instant) -> ClientAction {
         match &mut self.state {
-            State::Waiting { repeat, .. } if status.is_provisional() => {
+            State::Waiting { repeat, heard, .. } if status.is_provisional() => {
+                *heard = true;
                 if let Some(repeat) = repeat {
                     repeat.interval = self.timers.t2;
                 }
@@ -46,6 +57,11 @@ impl ClientPlain {
             }
             State::Completed { .. } | State::Terminated => ClientAction::Nothing,
         }
+    }
+
+    /// Has no response come yet?
+    pub fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Waiting { heard: false, .. })
     }
 
     /// Time has come to `deadline`.
@@ -70,7 +86,7 @@ impl ClientPlain {
     /// When `on_timer` is wanted; `None` when the transaction is over.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Waiting { repeat, give_up } => Some(repeat.map_or(*give_up, |r| r.at.min(*give_up))),
+            State::Waiting { repeat, give_up, .. } => Some(repeat.map_or(*give_up, |r| r.at.min(*give_up))),
             State::Completed { until } => Some(*until),
             State::Terminated => None,
         }

@@ -68,9 +68,11 @@ impl Repetition {
         Self { at: now + interval, interval }
     }
 
-    /// The next one; counted from when it was due, so that a late loop does not stretch the schedule.
+    /// The next one; counted from when it was due, so that a late loop does not stretch the schedule, unless
+    /// the loop is so late that several would go out at once.
     fn next(self, now: Instant, cap: Duration) -> Self {
         let interval = (self.interval * 2).min(cap);
-        Self { at: (self.at + interval).max(now), interval }
+        let at = self.at + interval;
+        Self { at: if at > now { at } else { now + interval }, interval }
     }
 }

@@ -65,7 +65,10 @@ impl ServerInvite {
                 self.state = State::Completed { repeat, give_up: now + self.timers.limit() };
             }
             State::Accepted { .. } if status.is_success() => {}
-            State::Completed { .. } | State::Confirmed { .. } | State::Accepted { .. } | State::Terminated => {
+            State::Completed { .. }
+            | State::Confirmed { .. }
+            | State::Accepted { .. }
+            | State::Terminated => {
                 return Err(AlreadyAnswered);
             }
         }

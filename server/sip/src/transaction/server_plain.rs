@@ -16,8 +16,13 @@ pub struct ServerPlain {
 #[derive(Debug, Clone)]
 enum State {
     /// Trying and Proceeding. After 64·T1 the client has given up, so an answer would serve nobody.
-    Open { give_up: Instant, answered: bool },
-    Completed { until: Instant },
+    Open {
+        give_up: Instant,
+        answered: bool,
+    },
+    Completed {
+        until: Instant,
+    },
     Terminated,
 }
 

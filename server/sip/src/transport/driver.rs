@@ -1,0 +1,307 @@
+//! The one task: sockets and timers in, commands in, datagrams, streams and events out.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tracing::{debug, trace, warn};
+
+use super::SipConfig;
+use super::connection::{Connection, Generation, News, NewsSender};
+use crate::endpoint::{Command, Endpoint, Output, Received, Transmit};
+use crate::event::{ClientTransactionId, Event};
+use crate::flow::{Protocol, Source};
+
+/// Pieces of streams that may wait for the driver.
+const NEWS_QUEUE: usize = 256;
+/// Datagrams read before the other inputs get their turn.
+const UDP_BATCH: usize = 64;
+/// How often streams are looked over for time limits.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Requests on one stream that are told of its end.
+const MAX_UNHEARD: usize = 1024;
+
+struct Peer {
+    connection: Connection,
+    /// Requests written since the peer was last heard: they fail when the stream does.
+    unheard: Vec<ClientTransactionId>,
+    last_traffic: Instant,
+    mid_message_since: Option<Instant>,
+}
+
+/// What the loop does next.
+enum Turn {
+    Room,
+    Timer,
+    Command(Command),
+    Sweep,
+    Datagrams,
+    News(SocketAddr, Generation, News),
+    Accepted(io::Result<(TcpStream, SocketAddr)>),
+    End,
+}
+
+pub(super) struct Driver {
+    config: SipConfig,
+    endpoint: Endpoint,
+    udp: UdpSocket,
+    tcp: TcpListener,
+    local: SocketAddr,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    /// Events that found the user's queue full. While there are any, the network is not read.
+    backlog: VecDeque<Event>,
+    peers: HashMap<SocketAddr, Peer>,
+    generation: Generation,
+    news: mpsc::Receiver<(SocketAddr, Generation, News)>,
+    news_sender: NewsSender,
+    deadline: Option<Instant>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        config: SipConfig,
+        endpoint: Endpoint,
+        udp: UdpSocket,
+        tcp: TcpListener,
+        local: SocketAddr,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let (news_sender, news) = mpsc::channel(NEWS_QUEUE);
+        Self {
+            config,
+            endpoint,
+            udp,
+            tcp,
+            local,
+            commands,
+            events,
+            backlog: VecDeque::new(),
+            peers: HashMap::new(),
+            generation: 0,
+            news,
+            news_sender,
+            deadline: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut buffer = vec![0; crate::message::MAX_MESSAGE];
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.drain().await;
+            match self.next_turn(&mut sweep).await {
+                Turn::Room => self.flush(),
+                Turn::Timer => self.endpoint.handle_timeout(Instant::now()),
+                Turn::Command(command) => self.endpoint.apply(command, Instant::now()),
+                Turn::Sweep => self.sweep(Instant::now()),
+                Turn::Datagrams => self.read_udp(&mut buffer),
+                Turn::News(remote, generation, news) => self.stream_news(remote, generation, news),
+                Turn::Accepted(accepted) => self.accepted(accepted).await,
+                Turn::End => return,
+            }
+        }
+    }
+
+    /// Priorities: events to the user, timers, commands, then what the network brings.
+    async fn next_turn(&mut self, sweep: &mut tokio::time::Interval) -> Turn {
+        let open = self.backlog.is_empty();
+        let accepting = open && self.peers.len() < self.config.max_connections;
+        let wake = self.deadline.map(tokio::time::Instant::from_std);
+        tokio::select! {
+            biased;
+            () = self.events.closed() => Turn::End,
+            room = self.events.reserve(), if !open => if room.is_ok() { Turn::Room } else { Turn::End },
+            () = sleep_until(wake) => Turn::Timer,
+            command = self.commands.recv() => command.map_or(Turn::End, Turn::Command),
+            _ = sweep.tick() => Turn::Sweep,
+            _ = self.udp.readable(), if open => Turn::Datagrams,
+            Some((remote, generation, news)) = self.news.recv(), if open => Turn::News(remote, generation, news),
+            accepted = self.tcp.accept(), if accepting => Turn::Accepted(accepted),
+        }
+    }
+
+    /// Gives waiting events to the user as far as there is room.
+    fn flush(&mut self) {
+        while let Some(event) = self.backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                return self.backlog.push_front(event);
+            }
+        }
+    }
+
+    /// Does everything that the endpoint wants done now.
+    async fn drain(&mut self) {
+        loop {
+            match self.endpoint.poll_output() {
+                Output::Transmit(transmit) => match transmit.protocol {
+                    Protocol::Udp => self.send_udp(transmit).await,
+                    Protocol::Tcp => self.send_tcp(transmit),
+                },
+                Output::Event(event) if self.backlog.is_empty() => {
+                    if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                        debug!("the user's event queue is full; the network waits");
+                        self.backlog.push_back(event);
+                    }
+                }
+                Output::Event(event) => self.backlog.push_back(event),
+                Output::Close(remote) => self.close(remote),
+                Output::Wait(deadline) => {
+                    self.deadline = deadline;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn read_udp(&mut self, buffer: &mut [u8]) {
+        for _ in 0..UDP_BATCH {
+            match self.udp.try_recv_from(buffer) {
+                Ok((count, remote)) => {
+                    let source = Source { protocol: Protocol::Udp, local: self.local, remote };
+                    self.endpoint.handle_input(Received { source, bytes: &buffer[..count] }, Instant::now());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP message about something sent before; the timers deal with it.
+                Err(error) => return trace!(%error, "UDP receive"),
+            }
+        }
+    }
+
+    async fn send_udp(&mut self, transmit: Transmit) {
+        let Transmit { remote, bytes, origin, .. } = transmit;
+        trace!(%remote, len = bytes.len(), "sent");
+        if let Err(error) = self.udp.send_to(&bytes, remote).await {
+            debug!(%error, "UDP send");
+            self.failed(origin, &error);
+        }
+    }
+
+    fn failed(&mut self, origin: Option<ClientTransactionId>, error: &io::Error) {
+        if let Some(id) = origin {
+            self.endpoint.transport_failed(id, &error.to_string(), Instant::now());
+        }
+    }
+
+    fn send_tcp(&mut self, transmit: Transmit) {
+        let Transmit { remote, fallback, bytes, origin, .. } = transmit;
+        let remote = match (self.peers.contains_key(&remote), fallback) {
+            (false, Some(fallback)) => fallback,
+            _ => remote,
+        };
+        if !self.peers.contains_key(&remote) {
+            if self.peers.len() >= self.config.max_connections {
+                return self.failed(origin, &io::Error::other("too many TCP connections"));
+            }
+            let generation = self.next_generation();
+            let limit = self.config.connect_timeout;
+            let connection = Connection::connect(remote, generation, limit, self.news_sender.clone());
+            self.peers.insert(remote, Peer::new(connection));
+        }
+        let Some(peer) = self.peers.get_mut(&remote) else { return };
+        match peer.connection.out.try_send(bytes) {
+            Ok(()) => {
+                peer.last_traffic = Instant::now();
+                peer.unheard.extend(origin.filter(|_| peer.unheard.len() < MAX_UNHEARD));
+            }
+            Err(error) => {
+                debug!(%error, "TCP peer too slow: closed");
+                self.failed(origin, &io::ErrorKind::BrokenPipe.into());
+                self.lost(remote, &io::ErrorKind::BrokenPipe.into());
+            }
+        }
+    }
+
+    async fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Ok((stream, remote)) => {
+                let generation = self.next_generation();
+                let connection = Connection::accepted(stream, remote, generation, self.news_sender.clone());
+                self.endpoint.stream_closed(remote);
+                self.peers.insert(remote, Peer::new(connection));
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: without a pause this would be a busy loop.
+                warn!(%error, "TCP accept");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    fn stream_news(&mut self, remote: SocketAddr, generation: Generation, news: News) {
+        let now = Instant::now();
+        let Some(peer) = self.peers.get_mut(&remote).filter(|p| p.connection.generation == generation) else {
+            return;
+        };
+        match news {
+            News::Connected => {}
+            News::Bytes(bytes) => {
+                peer.last_traffic = now;
+                peer.unheard.clear();
+                let source = Source { protocol: Protocol::Tcp, local: self.local, remote };
+                self.endpoint.handle_input(Received { source, bytes: &bytes }, now);
+                peer.mid_message_since =
+                    self.endpoint.is_mid_message(remote).then(|| peer.mid_message_since.unwrap_or(now));
+            }
+            News::Closed(error) => {
+                trace!(%error, "TCP connection ended");
+                self.lost(remote, &error);
+            }
+        }
+    }
+
+    /// The stream has ended by itself: requests that nobody answered yet have failed.
+    fn lost(&mut self, remote: SocketAddr, error: &io::Error) {
+        self.endpoint.stream_closed(remote);
+        let Some(peer) = self.peers.remove(&remote) else { return };
+        for id in &peer.unheard {
+            self.failed(Some(*id), error);
+        }
+    }
+
+    /// Closes a stream of ours after what is queued for it has been written.
+    fn close(&mut self, remote: SocketAddr) {
+        self.endpoint.stream_closed(remote);
+        if let Some(peer) = self.peers.remove(&remote) {
+            peer.connection.finish();
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let overdue = |since: Instant, limit: Duration| now.saturating_duration_since(since) > limit;
+        let (message, idle) = (self.config.message_timeout, self.config.idle_timeout);
+        let late: Vec<SocketAddr> = (self.peers.iter())
+            .filter(|(_, p)| {
+                p.mid_message_since.is_some_and(|at| overdue(at, message)) || overdue(p.last_traffic, idle)
+            })
+            .map(|(remote, _)| *remote)
+            .collect();
+        for remote in late {
+            debug!("TCP connection idle or stuck: closed");
+            self.close(remote);
+        }
+    }
+
+    fn next_generation(&mut self) -> Generation {
+        self.generation += 1;
+        self.generation
+    }
+}
+
+impl Peer {
+    fn new(connection: Connection) -> Self {
+        Self { connection, unheard: Vec::new(), last_traffic: Instant::now(), mid_message_since: None }
+    }
+}
+
+async fn sleep_until(wake: Option<tokio::time::Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,128 @@
+//! Sockets: one UDP socket and one TCP listener drive one [`Endpoint`] in one task.
+//!
+//! Every queue is bounded. When the user does not take events, nothing more is read from the network.
+
+mod connection;
+mod driver;
+mod handle;
+
+pub use handle::{SipHandle, StackGone};
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+
+use crate::endpoint::{Endpoint, EndpointConfig, MAX_STREAMS, MAX_TRANSACTIONS, UDP_REQUEST_LIMIT};
+use crate::event::Event;
+use crate::ids::Ids;
+use crate::message::HostPort;
+use crate::transaction::Timers;
+
+/// Settings of a stack.
+#[derive(Debug, Clone)]
+pub struct SipConfig {
+    /// Where UDP and TCP listen. Port 0: any one that is free for both.
+    pub listen: SocketAddr,
+    /// What peers are told in Via (and by the user in Contact); `None`: the address listened on.
+    pub advertised: Option<HostPort>,
+    /// Transaction timers.
+    pub timers: Timers,
+    /// A larger request goes by TCP.
+    pub udp_request_limit: usize,
+    /// More open server transactions than this are refused with 503.
+    pub max_transactions: usize,
+    /// More TCP connections than this are not accepted.
+    pub max_connections: usize,
+    /// Events waiting for the user, and commands waiting for the stack.
+    pub queue: usize,
+    /// A TCP connection must be there within this.
+    pub connect_timeout: Duration,
+    /// A message that has begun on a stream must end within this.
+    pub message_timeout: Duration,
+    /// A stream without traffic is closed after this.
+    pub idle_timeout: Duration,
+}
+
+/// Events and commands that may wait.
+pub const QUEUE: usize = 4096;
+/// Long enough for one lost SYN, short enough for a fall-back within a call's set-up.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// As long as a transaction.
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(32);
+/// Longer than the usual registration.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+
+impl SipConfig {
+    /// The defaults at this address.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            advertised: None,
+            timers: Timers::default(),
+            udp_request_limit: UDP_REQUEST_LIMIT,
+            max_transactions: MAX_TRANSACTIONS,
+            max_connections: MAX_STREAMS,
+            queue: QUEUE,
+            connect_timeout: CONNECT_TIMEOUT,
+            message_timeout: MESSAGE_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+        }
+    }
+}
+
+/// A running stack. It ends when every [`SipHandle`] or the event receiver has been dropped.
+pub struct SipStack;
+
+impl SipStack {
+    /// Binds the sockets and starts the task.
+    pub async fn bind(config: SipConfig) -> io::Result<(SipHandle, mpsc::Receiver<Event>)> {
+        let (udp, tcp, local) = bind_both(config.listen).await?;
+        let advertised = config.advertised.clone().unwrap_or_else(|| local.into());
+        let endpoint = Endpoint::new(
+            EndpointConfig {
+                advertised: advertised.clone(),
+                timers: config.timers,
+                udp_request_limit: config.udp_request_limit,
+                max_transactions: config.max_transactions,
+                max_streams: config.max_connections,
+            },
+            Ids::from_os(),
+        );
+        let (command_sender, commands) = mpsc::channel(config.queue);
+        let (events, event_receiver) = mpsc::channel(config.queue);
+        let handle = SipHandle::new(command_sender, endpoint.client_ids(), advertised, local);
+        tokio::spawn(driver::Driver::new(config, endpoint, udp, tcp, local, commands, events).run());
+        Ok((handle, event_receiver))
+    }
+}
+
+/// With port 0 the port that UDP got may be taken for TCP: then another one is tried.
+async fn bind_both(listen: SocketAddr) -> io::Result<(UdpSocket, TcpListener, SocketAddr)> {
+    let mut attempts = if listen.port() == 0 { 16 } else { 1 };
+    loop {
+        attempts -= 1;
+        let udp = bind_udp(listen)?;
+        let local = udp.local_addr()?;
+        match TcpListener::bind(local).await {
+            Ok(tcp) => return Ok((udp, tcp, local)),
+            Err(error) if attempts == 0 => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+/// A burst of calls has to fit the socket's buffer while the task is elsewhere.
+const UDP_BUFFER: usize = 4 * 1024 * 1024;
+
+fn bind_udp(listen: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(listen), socket2::Type::DGRAM, None)?;
+    // Less than asked for is no fault: the kernel's limit rules.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    let _ = socket.set_send_buffer_size(UDP_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&listen.into())?;
+    UdpSocket::from_std(socket.into())
+}
