@@ -1,1 +1,26 @@
-//! RTP relay and recorder.
+//! The media server: relays the media of a conference's two legs and records it, sealed, into the spool.
+//!
+//! ```text
+//! SIP ──► control (tokio) ──► relay threads (epoll) ──tap──► recorder threads ──► sealed spool ──► uploader
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`config`] | settings |
+//! | [`relay`] | RTP and RTCP between two legs; never waits |
+//! | [`recorder`] | packets to sealed Matroska; never makes the relay wait |
+//! | [`matroska`], [`ebml`] | the container |
+//! | [`error`], [`clock`] | failures by whose fault they are; the one monotonic clock |
+//!
+//! Deliberately absent: transcoding, mixing, playing, SRTP, ICE.
+
+pub mod clock;
+pub mod config;
+pub mod ebml;
+pub mod error;
+pub mod matroska;
+pub mod recorder;
+pub mod relay;
+
+pub use config::Config;
+pub use error::ServerError;

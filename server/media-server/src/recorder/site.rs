@@ -1,0 +1,18 @@
+//! What the recorder needs from outside. None of it may wait for the network.
+
+use hindsight_model::{DeviceId, Event};
+use hindsight_wire::{ClockOffset, manifest::Signed};
+
+/// The media server's surroundings.
+pub trait Site: Send + Sync {
+    /// Who signs.
+    fn device(&self) -> DeviceId;
+    /// Certificates (PEM) of those who may open a recording that begins now.
+    fn recipients(&self) -> Vec<String>;
+    /// This clock against the server's, as last measured.
+    fn clock_offset(&self) -> ClockOffset;
+    /// Signs a manifest.
+    fn sign(&self, document: &[u8]) -> Result<Signed, String>;
+    /// Journals an event.
+    fn journal(&self, event: &Event);
+}
