@@ -14,6 +14,7 @@
     reason = "a harness: it prints, and its items speak for themselves"
 )]
 
+pub mod bench;
 pub mod display;
 pub mod phone;
 pub mod process;
