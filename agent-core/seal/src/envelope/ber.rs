@@ -104,12 +104,10 @@ impl<'a> Node<'a> {
         // EncryptedContentInfo { id-data, algorithm, [0] IMPLICIT OCTET STRING }: only its place tells that this
         // [0] is a string.
         if let (SEQUENCE, [Node::Primitive { tag: 0x06, value }, _, content]) = (tag, children.as_mut_slice())
+            && *value == ID_DATA.as_bytes()
+            && let Node::Constructed { tag: CONTENT_IN_PIECES, children: pieces } = content
         {
-            if *value == ID_DATA.as_bytes() {
-                if let Node::Constructed { tag: CONTENT_IN_PIECES, children: pieces } = content {
-                    *content = Node::Joined { tag: CONTENT, value: join(pieces)? };
-                }
-            }
+            *content = Node::Joined { tag: CONTENT, value: join(pieces)? };
         }
         Ok(Node::Constructed { tag, children })
     }

@@ -1,4 +1,4 @@
-//! Keys and certificates made by OpenSSL, once per test process.
+//! Keys and certificates made by OpenSSL.
 
 use hindsight_seal::{PrivateKey, Recipient};
 use std::path::{Path, PathBuf};
@@ -36,8 +36,6 @@ impl Party {
 }
 
 pub struct Pki {
-    _dir: tempfile::TempDir,
-    pub path: PathBuf,
     pub rsa3072: Party,
     pub rsa2048: Party,
     pub p256: Party,
@@ -45,23 +43,39 @@ pub struct Pki {
     pub p384: Party,
 }
 
+/// Made by the first test that needs it and kept with the build: RSA keys take their time.
 pub static PKI: LazyLock<Pki> = LazyLock::new(|| {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().to_owned();
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("seal-pki-1");
+    if !kept.exists() {
+        let fresh = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        for (name, kind) in [
+            ("rsa3072", &["-newkey", "rsa:3072"][..]),
+            ("rsa2048", &["-newkey", "rsa:2048"]),
+            ("p256", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+            ("p256-other", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+            ("p384", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"]),
+        ] {
+            self_signed(fresh.path(), name, kind);
+        }
+        // Whoever comes first wins; the others' directory goes away.
+        let _ = std::fs::rename(fresh.path(), &kept);
+    }
     Pki {
-        rsa3072: self_signed(&path, "rsa3072", &["-newkey", "rsa:3072"]),
-        rsa2048: self_signed(&path, "rsa2048", &["-newkey", "rsa:2048"]),
-        p256: self_signed(&path, "p256", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]),
-        p256_other: self_signed(&path, "p256-other", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]),
-        p384: self_signed(&path, "p384", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"]),
-        path,
-        _dir: dir,
+        rsa3072: party(&kept, "rsa3072"),
+        rsa2048: party(&kept, "rsa2048"),
+        p256: party(&kept, "p256"),
+        p256_other: party(&kept, "p256-other"),
+        p384: party(&kept, "p384"),
     }
 });
 
+fn party(dir: &Path, name: &str) -> Party {
+    Party { certificate: dir.join(format!("{name}.pem")), key: dir.join(format!("{name}.key")) }
+}
+
 pub fn self_signed(dir: &Path, name: &str, options: &[&str]) -> Party {
-    let party = Party { certificate: dir.join(format!("{name}.pem")), key: dir.join(format!("{name}.key")) };
-    let mut arguments = vec!["req", "-x509", "-nodes", "-days", "30", "-sha256"];
+    let party = party(dir, name);
+    let mut arguments = vec!["req", "-x509", "-nodes", "-days", "7300", "-sha256"];
     let subject = format!("/O=Hindsight tests/CN={name}");
     let (certificate, key) = (party.certificate.to_str().unwrap(), party.key.to_str().unwrap());
     arguments.extend(["-subj", &subject, "-out", certificate, "-keyout", key]);

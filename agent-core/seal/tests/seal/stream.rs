@@ -109,7 +109,8 @@ fn a_byte_two_hours_in_needs_one_segment_and_no_memory_for_the_rest() {
     let (_, opener) = {
         let file = seal(b"", &[PKI.p256.recipient()]);
         let (key, _) = opener(&file);
-        let long = Opener::new(RECORDING, &key, file[4096..].first_chunk().unwrap(), 2 * 3600 * 16_000).unwrap();
+        let long =
+            Opener::new(RECORDING, &key, file[4096..].first_chunk().unwrap(), 2 * 3600 * 16_000).unwrap();
         (key, long)
     };
     let needed = opener.segments_for(100_000_000..100_000_001).unwrap();
