@@ -1,1 +1,33 @@
-//! A device's identity, enrolment and live link to the web services.
+//! A device's identity at its site, and its live link to the web services.
+//!
+//! - [`identity`]: key and certificate of the device; mutual TLS and signatures with them.
+//! - [`enrol`]: how it gets the certificate, once, from a server that proves to be the site's (`verifier`).
+//! - [`link`]: the WebSocket that is opened again for ever; [`session`] is its pure part.
+//! - [`clock`]: the device's clock against the server's.
+//! - [`journal`]: events that survive a crash and are delivered until the server has them.
+//! - [`config_cache`]: the last configuration, for a start without the server.
+//!
+//! Deliberately absent: trust on first use, certificates of public authorities, proxies from the environment.
+
+pub mod clock;
+pub mod config;
+pub mod config_cache;
+pub mod enrol;
+pub mod error;
+pub mod identity;
+pub mod journal;
+pub mod link;
+pub mod session;
+
+mod atomic;
+mod backoff;
+mod tls;
+mod verifier;
+
+pub use clock::ClockEstimator;
+pub use config::LinkConfig;
+pub use config_cache::ConfigCache;
+pub use error::LinkError;
+pub use identity::Identity;
+pub use journal::{Journal, JournalError};
+pub use link::{Hello, Link, LinkEvent, LinkHandle, NotSent, Welcome};

@@ -1,0 +1,152 @@
+//! Who this device is: `device.key`, `device.pem`, `ca.pem`, `address` in one directory.
+
+use crate::{
+    LinkError, atomic,
+    enrol::{self, CA, CERTIFICATE, KEY},
+    error::with_causes,
+    tls,
+    verifier::fingerprint,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use hindsight_wire::{
+    DeviceId, Timestamp,
+    enrolment::{DeviceKind, EnrolmentString},
+    manifest::Signed,
+};
+use rustls::ClientConfig;
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use zeroize::Zeroizing;
+
+/// A key, its certificate and the site's CA, known to belong together. Without `Debug`: it holds the key.
+pub struct Identity {
+    device: DeviceId,
+    kind: String,
+    key_pem: Zeroizing<String>,
+    cert_pem: String,
+    ca_pem: String,
+    address: Option<String>,
+    tls: Arc<ClientConfig>,
+}
+
+impl Identity {
+    /// The identity kept in `dir`; none there yet: gets one with the enrolment string. `name` is the host's, for people.
+    pub async fn load_or_enrol(
+        dir: &Path,
+        kind: DeviceKind,
+        name: &str,
+        enrolment: Option<&EnrolmentString>,
+    ) -> Result<Self, LinkError> {
+        if let Some(identity) = Self::load(dir)? {
+            if let Some(enrolment) = enrolment
+                && fingerprint(&tls::certificates(&identity.ca_pem)?[0]) != enrolment.ca_sha256
+            {
+                return Err(LinkError::OtherSite(dir.to_owned()));
+            }
+            return Ok(identity);
+        }
+        let enrolment = enrolment.ok_or_else(|| LinkError::NotEnrolled(dir.to_owned()))?;
+        enrol::enrol(dir, kind, name, enrolment).await
+    }
+
+    /// The identity kept in `dir`, if any. Certificate and key must fit each other and the CA.
+    pub fn load(dir: &Path) -> Result<Option<Self>, LinkError> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            fs::read_to_string(&path).map_err(LinkError::storage("reading", path))
+        };
+        match read(CERTIFICATE) {
+            Err(LinkError::Storage { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(cert_pem) => {
+                let address = read(enrol::ADDRESS).ok().map(|address| address.trim().to_owned());
+                Self::new(Zeroizing::new(read(KEY)?), cert_pem, read(CA)?, address).map(Some)
+            }
+        }
+    }
+
+    /// An identity of these parts (PEM); refused when they do not belong together.
+    pub fn new(
+        key_pem: Zeroizing<String>,
+        cert_pem: String,
+        ca_pem: String,
+        address: Option<String>,
+    ) -> Result<Self, LinkError> {
+        let tls = tls::mutual(&key_pem, &cert_pem, &ca_pem)?;
+        // A signature that verifies proves all at once: the key, the certificate, the CA, the dates.
+        let probe = b"hindsight identity";
+        let signature = hindsight_seal::sign_detached(probe, &key_pem, &cert_pem)?;
+        let now = u64::try_from(Timestamp::now().0 / 1_000_000).unwrap_or(0);
+        let signer = hindsight_seal::verify_detached(probe, &signature, &ca_pem, now)?;
+        let device = signer
+            .common_name
+            .parse()
+            .map_err(|_| LinkError::Identity("the certificate's common name is no device id".to_owned()))?;
+        let kind = signer.organizational_unit.unwrap_or_default();
+        Ok(Self { device, kind, key_pem, cert_pem, ca_pem, address, tls: Arc::new(tls) })
+    }
+
+    /// The device's id: the certificate's common name.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// What the device is: the certificate's organizational unit, a name of [`DeviceKind::as_str`].
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The device certificate, PEM.
+    pub fn cert_pem(&self) -> &str {
+        &self.cert_pem
+    }
+
+    /// The site's CA certificate, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// `host:port` it enrolled at.
+    pub fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
+    /// TLS settings for connections to the site's servers.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        self.tls.clone()
+    }
+
+    /// An HTTP client with this identity, for the site's servers only.
+    pub fn http_client(&self) -> Result<reqwest::Client, LinkError> {
+        client(ClientConfig::clone(&self.tls))
+    }
+
+    /// Signs a document as this device.
+    pub fn sign(&self, document: &[u8]) -> Result<Signed, LinkError> {
+        let signature = hindsight_seal::sign_detached(document, &self.key_pem, &self.cert_pem)?;
+        Ok(Signed { document: BASE64.encode(document), signature: BASE64.encode(signature) })
+    }
+
+    /// Signs the JSON form of `value` as this device.
+    pub fn sign_json(&self, value: &impl serde::Serialize) -> Result<Signed, LinkError> {
+        let document = serde_json::to_vec(value).map_err(|error| LinkError::Identity(error.to_string()))?;
+        self.sign(&document)
+    }
+}
+
+/// A client that speaks to the site directly: a proxy of the environment would only see what it cannot read.
+pub(crate) fn client(tls: ClientConfig) -> Result<reqwest::Client, LinkError> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .build()
+        .map_err(|error| LinkError::Identity(with_causes(&error)))
+}
+
+/// Puts a file of the identity in place.
+pub(crate) fn store(dir: &Path, name: &str, content: &str) -> Result<(), LinkError> {
+    let path = dir.join(name);
+    atomic::write(&path, content.as_bytes()).map_err(LinkError::storage("writing", path))
+}
