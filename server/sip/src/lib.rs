@@ -1,14 +1,18 @@
 //! Sans-IO SIP: messages, transactions, dialogs, digest; sockets at the edge.
 
+pub mod capability;
 pub mod dialog;
+pub mod digest;
 pub mod endpoint;
 pub mod event;
 pub mod flow;
 pub mod ids;
 pub mod message;
+pub mod proxy;
 pub mod transaction;
 pub mod transport;
 
+pub use capability::Capabilities;
 pub use dialog::{Dialog, DialogId, NewRequest};
 pub use endpoint::{Command, Endpoint, EndpointConfig, Output, Received, Transmit};
 pub use event::{ClientTransactionId, Event, ServerTransactionId};
