@@ -15,7 +15,10 @@
 )]
 
 pub mod bench;
+pub mod console;
 pub mod display;
 pub mod phone;
 pub mod process;
+pub mod recorder;
+pub mod site;
 pub mod speech;

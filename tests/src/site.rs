@@ -1,0 +1,221 @@
+//! A server on a fresh data directory: in one process, or one for each role.
+
+use crate::process::{Program, built, eventually, free_port, run};
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// Every role, in the order in which they start.
+pub const ROLES: [&str; 6] =
+    ["crypto-server", "web-services", "recording-processor", "media-server", "resource-manager", "sip-server"];
+
+/// Where the components listen, on loopback.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    pub https: u16,
+    pub crypto: u16,
+    pub sip: u16,
+    pub resource_manager: u16,
+    pub media_server: u16,
+    pub rtp: (u16, u16),
+}
+
+impl Ports {
+    /// Ports that nobody uses now, so that sites do not meet.
+    pub fn free() -> Result<Self> {
+        let rtp = 20_000 + (free_port()? % 80) * 100;
+        Ok(Self {
+            https: free_port()?,
+            crypto: free_port()?,
+            sip: free_port()?,
+            resource_manager: free_port()?,
+            media_server: free_port()?,
+            rtp: (rtp, rtp + 399),
+        })
+    }
+}
+
+/// What `init` prints once.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Noted {
+    pub administrator: Administrator,
+    pub desktop_enrolment: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Administrator {
+    pub login: String,
+    pub one_time_password: String,
+}
+
+pub struct Site {
+    pub dir: PathBuf,
+    pub ports: Ports,
+    pub noted: Noted,
+    /// Put before the server's command line (`strace …`).
+    pub wrapper: Vec<String>,
+    programs: BTreeMap<String, Program>,
+}
+
+impl Site {
+    /// Makes a site in `dir` with this configuration (persons and phones); nothing runs yet.
+    pub fn init(dir: &Path, ports: Ports, configuration: &str) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let mut site = Self {
+            dir: dir.to_owned(),
+            noted: Noted {
+                administrator: Administrator { login: String::new(), one_time_password: String::new() },
+                desktop_enrolment: String::new(),
+            },
+            ports,
+            wrapper: Vec::new(),
+            programs: BTreeMap::new(),
+        };
+        let port = site.ports.https.to_string();
+        let printed = run(site.server()?.args(["init", "--site", "Demo", "--https-port", &port, "--json"]))?;
+        site.noted = serde_json::from_slice(&printed).context("what init printed")?;
+        let file = dir.join("site.toml");
+        std::fs::write(&file, configuration)?;
+        run(site.server()?.args(["config", "apply"]).arg(&file))?;
+        Ok(site)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// The server's command with this site's data directory and addresses.
+    pub fn server(&self) -> Result<Command> {
+        let program = built("hindsight-server")?;
+        let mut command = match self.wrapper.split_first() {
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.arg("--data").arg(self.data());
+        let ports = &self.ports;
+        let local = |port: u16| format!("127.0.0.1:{port}");
+        for (name, value) in [
+            ("WEB_SERVICES__LISTEN", local(ports.https)),
+            ("CRYPTO_SERVER__LISTEN", local(ports.crypto)),
+            ("CRYPTO_SERVER_URL", format!("https://{}", local(ports.crypto))),
+            ("SIP_SERVER__LISTEN", local(ports.sip)),
+            ("SIP_SERVER__RESOURCE_MANAGER", local(ports.resource_manager)),
+            ("RESOURCE_MANAGER__LISTEN", local(ports.resource_manager)),
+            ("RESOURCE_MANAGER__POOL", format!("[\"{}\"]", local(ports.media_server))),
+            ("MEDIA_SERVER__LISTEN", local(ports.media_server)),
+            ("MEDIA_SERVER__RTP_FIRST", ports.rtp.0.to_string()),
+            ("MEDIA_SERVER__RTP_LAST", ports.rtp.1.to_string()),
+        ] {
+            command.env(format!("HINDSIGHT_{name}"), value);
+        }
+        Ok(command)
+    }
+
+    /// One process with all roles.
+    pub async fn start(&mut self) -> Result<()> {
+        self.start_roles("server", &ROLES).await
+    }
+
+    /// A process for each role.
+    pub async fn start_apart(&mut self) -> Result<()> {
+        for role in ROLES {
+            self.start_roles(role, &[role]).await?;
+        }
+        Ok(())
+    }
+
+    /// One process, named for later, with these roles; waits until they are ready.
+    pub async fn start_roles(&mut self, name: &str, roles: &[&str]) -> Result<()> {
+        let log = self.dir.join(format!("{name}.log"));
+        let mut command = self.server()?;
+        command.arg("run").arg("--roles").arg(roles.join(","));
+        let program = Program::spawn(name, &mut command, &log)?;
+        self.programs.insert(name.to_owned(), program);
+        let limit = Duration::from_secs(30);
+        for role in roles {
+            match *role {
+                "web-services" => self.wait_until_ready(name, limit).await?,
+                "crypto-server" => self.wait_for_tcp(name, self.ports.crypto, limit).await?,
+                "sip-server" => self.wait_for_tcp(name, self.ports.sip, limit).await?,
+                "resource-manager" => self.wait_for_tcp(name, self.ports.resource_manager, limit).await?,
+                "media-server" => self.wait_for_tcp(name, self.ports.media_server, limit).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub fn program(&mut self, name: &str) -> Result<&mut Program> {
+        self.programs.get_mut(name).with_context(|| format!("{name} was not started"))
+    }
+
+    /// SIGKILL for one process.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        self.programs.remove(name).with_context(|| format!("{name} was not started"))?.kill();
+        Ok(())
+    }
+
+    /// SIGTERM for every process, last started first.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut last_first: Vec<String> = ROLES.iter().rev().map(|role| (*role).to_owned()).collect();
+        last_first.push("server".to_owned());
+        for name in last_first {
+            if let Some(mut program) = self.programs.remove(&name) {
+                let status = program.terminate(Duration::from_secs(30)).await?;
+                ensure!(status.success(), "{name} ended with {status}: {}", program.log_text());
+            }
+        }
+        Ok(())
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.ports.https)
+    }
+
+    pub fn registrar(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.sip)
+    }
+
+    /// The site's CA certificate.
+    pub fn authority(&self) -> Result<reqwest::Certificate> {
+        Ok(reqwest::Certificate::from_pem(&std::fs::read(self.data().join("ca/ca.pem"))?)?)
+    }
+
+    /// An HTTP client that trusts this site's CA and nothing else.
+    pub fn http(&self) -> Result<reqwest::Client> {
+        Ok(reqwest::Client::builder()
+            .tls_certs_only([self.authority()?])
+            .timeout(Duration::from_secs(30))
+            .build()?)
+    }
+
+    async fn wait_until_ready(&mut self, name: &str, limit: Duration) -> Result<()> {
+        let (http, url) = (self.http()?, format!("{}/readyz", self.url()));
+        let program = self.program(name)?;
+        let answered = eventually("the web services", limit, || async {
+            Ok(http.get(&url).send().await?.error_for_status()?.text().await?)
+        });
+        let answered = answered.await;
+        answered.map(drop).with_context(|| program.log_text())
+    }
+
+    async fn wait_for_tcp(&mut self, name: &str, port: u16, limit: Duration) -> Result<()> {
+        let connected = eventually("a listener", limit, || async {
+            Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await?)
+        });
+        let connected = connected.await;
+        let program = self.program(name)?;
+        connected.map(drop).with_context(|| program.log_text())
+    }
+}
