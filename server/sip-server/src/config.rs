@@ -18,8 +18,6 @@ pub struct Config {
     /// Digest algorithms to challenge with, best first; both are always accepted. Phones built on libre before 2.0
     /// (baresip 1.x) give up when they meet a SHA-256 challenge, even beside one in MD5; so it is not the default.
     pub challenge: Vec<DigestAlgorithm>,
-    /// Seconds that a nonce is good for.
-    pub nonce_seconds: u64,
     /// Shortest registration granted, seconds (423 below it).
     pub min_expires: u32,
     /// Longest registration granted, seconds.
@@ -68,7 +66,6 @@ impl Default for Config {
             advertised_host: String::new(),
             resource_manager: DEFAULT_RESOURCE_MANAGER,
             challenge: vec![DigestAlgorithm::Md5],
-            nonce_seconds: 300,
             min_expires: 30,
             max_expires: 3600,
             max_contacts: 5,

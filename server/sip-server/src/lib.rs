@@ -1,9 +1,29 @@
 //! Registrar, B2BUA and recording control.
 //!
-//! - [`config`]: process settings. What is configured centrally arrives as `VoiceConfig` and is looked up in [`directory`].
-//! - [`call`]: one call as a pure state machine over abstract legs; [`sdp`]: its offers and answers.
+//! | module | what |
+//! |---|---|
+//! | [`config`] | process settings; what is configured for the site arrives over the link and is looked up in [`directory`] |
+//! | [`call`] | pure: one call over abstract legs, its recording, the watch over its far ends |
+//! | [`sdp`] | pure: offers and answers |
+//! | [`registrar`], [`auth`], [`guard`] | pure: who is registered where, who sends a request, what is understood at all |
+//! | [`state`] | pure: all of it between events and commands of the SIP stack |
+//! | [`service`] | the loop: sockets, link, journal, clock |
+//!
+//! Deliberately absent: media (RTP goes by the media server only), forwarding to other domains, transfer, early media.
 
+pub mod auth;
 pub mod call;
 pub mod config;
 pub mod directory;
+pub mod error;
+pub mod guard;
+mod leg;
+pub mod registrar;
 pub mod sdp;
+pub mod service;
+mod session;
+pub mod state;
+
+pub use config::Config;
+pub use error::SipServerError;
+pub use service::run;

@@ -155,6 +155,8 @@ pub enum Input {
     Cancelled,
     /// Outcome of [`Action::Order`].
     Ordered {
+        /// Of which order.
+        serial: u32,
         /// Confirmed, or why not, for people.
         outcome: Result<(), String>,
     },
@@ -400,7 +402,7 @@ impl Call {
             }
             Input::Gone { leg, bye } => self.on_gone(leg, bye),
             Input::Cancelled => self.finish(EndCause::Cancelled, Some(Side::Caller), STATUS_TERMINATED),
-            Input::Ordered { outcome } => self.on_ordered(outcome, now),
+            Input::Ordered { serial, outcome } => self.on_ordered(serial, outcome, now),
             Input::Probed { leg, status } => self.on_probed(leg, status, now),
             Input::Control { request, control } => self.on_control(request, control, now),
             Input::RecordingBroke { reason } => {
@@ -521,8 +523,11 @@ impl Call {
         self.out.push_back(Action::Order { leg: Leg::Media(self.agent_side()), order });
     }
 
-    fn on_ordered(&mut self, outcome: Result<(), String>, now: Now) {
-        self.recorder.ordered(outcome);
+    fn on_ordered(&mut self, serial: u32, outcome: Result<(), String>, now: Now) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        self.recorder.ordered(serial, outcome);
         if let Phase::Arming(_) = self.phase {
             return self.establish(now);
         }

@@ -15,6 +15,8 @@ pub const FULL_TIME: &str = "full-time";
 /// A command to the media server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
+    /// To tell its answer from that of another one.
+    pub serial: u32,
     /// What.
     pub action: RecordingAction,
     /// Which run.
@@ -69,6 +71,9 @@ struct Pending {
 pub struct Recorder {
     confirmed: Confirmed,
     pending: Option<Pending>,
+    /// The order last given up; its confirmation may still come and then says what is.
+    given_up: Option<Order>,
+    serial: u32,
     out: VecDeque<Action>,
 }
 
@@ -89,6 +94,7 @@ impl Recorder {
     /// Policy starts the recording.
     pub(super) fn start_full_time(&mut self, until: Instant, wall: Timestamp, rng: &mut StdRng) -> Order {
         let order = Order {
+            serial: self.next_serial(),
             action: RecordingAction::Start,
             capture: new_capture(wall, rng),
             by: FULL_TIME.to_owned(),
@@ -125,22 +131,35 @@ impl Recorder {
                 return Err(Refusal::NotRecording);
             }
         };
-        let order = Order { action, capture, by, reason };
+        let order = Order { serial: self.next_serial(), action, capture, by, reason };
         self.pending = Some(Pending { order: order.clone(), request: Some(request), until });
         Ok(order)
     }
 
+    fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
     /// The media server's answer.
-    pub(super) fn ordered(&mut self, outcome: Result<(), String>) {
-        let Some(Pending { order, request, .. }) = self.pending.take() else { return };
-        match outcome {
-            Ok(()) => self.confirm(order, request),
-            Err(reason) => self.refused(&order, request, reason),
+    pub(super) fn ordered(&mut self, serial: u32, outcome: Result<(), String>) {
+        match self.pending.take() {
+            Some(Pending { order, request, .. }) if order.serial == serial => match outcome {
+                Ok(()) => self.confirm(order, request),
+                Err(reason) => self.refused(&order, request, reason),
+            },
+            other => {
+                self.pending = other;
+                let late = self.given_up.take().filter(|order| order.serial == serial);
+                if let (Some(order), Ok(())) = (late, outcome) {
+                    self.confirm(order, None);
+                }
+            }
         }
     }
 
     fn confirm(&mut self, order: Order, request: Option<u64>) {
-        let Order { action, capture, by, reason } = order;
+        let Order { serial: _, action, capture, by, reason } = order;
         let (confirmed, what) = match action {
             RecordingAction::Start => (Confirmed::On(capture), What::RecordingStarted { capture, by }),
             RecordingAction::Pause => (Confirmed::Paused(capture), What::RecordingPaused { by, reason }),
@@ -179,10 +198,12 @@ impl Recorder {
 
     /// Whether a command was given up for want of a confirmation.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        if self.deadline().is_none_or(|until| until > now) {
+        let Some(Pending { order, request, .. }) = self.pending.take_if(|pending| pending.until <= now)
+        else {
             return false;
-        }
-        self.ordered(Err("the media server did not confirm in time".to_owned()));
+        };
+        self.refused(&order, request, "the media server did not confirm in time".to_owned());
+        self.given_up = Some(order);
         true
     }
 

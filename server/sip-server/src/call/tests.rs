@@ -92,6 +92,16 @@ impl Bench {
         answers.last().unwrap()
     }
 
+    /// The media server's word on the last order.
+    fn ordered(&mut self, outcome: Result<(), String>) -> Vec<String> {
+        let serials = self.seen.iter().filter_map(|action| match action {
+            Action::Order { order, .. } => Some(order.serial),
+            _ => None,
+        });
+        let serial = serials.last().unwrap();
+        self.feed(Input::Ordered { serial, outcome })
+    }
+
     fn pass(&mut self, time: Duration) -> Vec<String> {
         self.now.instant += time;
         self.now.wall = self.now.wall.plus_ms(time.as_millis() as i64);
@@ -115,7 +125,7 @@ impl Bench {
         bench.media_answers(Side::Callee);
         bench.media_answers(Side::Caller);
         if record != [false, false] {
-            bench.feed(Input::Ordered { outcome: Ok(()) });
+            bench.ordered(Ok(()));
         }
         bench.feed(Input::Acknowledged { leg: Leg::Caller, body: None });
         assert!(matches!(bench.call.phase, Phase::Established(_)));
@@ -182,7 +192,7 @@ fn a_call_is_set_up_through_the_media_server_and_recorded_before_anyone_speaks()
     );
     assert_eq!(bench.media_answers(Side::Caller), ["ack MA"]);
     assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "order MB Start"]);
-    let connected = bench.feed(Input::Ordered { outcome: Ok(()) });
+    let connected = bench.ordered(Ok(()));
     assert_eq!(connected, ["accept A", "ack B0", "call-established", "recording-started"]);
     let to_a = bench.last_answer(Leg::Caller);
     assert!(text(&to_a).contains("m=audio 20000 RTP/AVP 0\r\n") && text(&to_a).contains("203.0.113.1"));
@@ -206,6 +216,7 @@ fn a_recorder_that_says_nothing_does_not_keep_the_parties_apart() {
     assert_eq!(bench.pass(Duration::from_millis(4699)), ["probe MB"]);
     assert_eq!(bench.pass(Duration::from_millis(1)), ["recording-failed"]);
     assert!(!bench.call.is_over());
+    assert_eq!(bench.ordered(Ok(())), ["recording-started"], "a late confirmation still says what is");
 }
 
 #[test]
@@ -283,7 +294,7 @@ fn an_invite_without_an_offer_gets_one() {
     let body = Some(PHONE_A.as_bytes().to_vec());
     assert_eq!(bench.feed(Input::Acknowledged { leg: Leg::Caller, body }), ["reinvite MA"]);
     assert_eq!(bench.media_answers(Side::Caller), ["ack MA", "order MB Start"]);
-    assert_eq!(bench.feed(Input::Ordered { outcome: Ok(()) }), ["call-established", "recording-started"]);
+    assert_eq!(bench.ordered(Ok(())), ["call-established", "recording-started"]);
 }
 
 #[test]
@@ -379,13 +390,13 @@ fn recording_changes_only_when_the_media_server_confirms() {
         bench.control(3, RecordingAction::Resume),
         ["result 3 another change of this recording is not confirmed yet"]
     );
-    assert_eq!(bench.feed(Input::Ordered { outcome: Ok(()) }), ["recording-paused", "result 2 ok"]);
+    assert_eq!(bench.ordered(Ok(())), ["recording-paused", "result 2 ok"]);
     assert_eq!(bench.control(4, RecordingAction::Pause), ["result 4 the recording is paused already"]);
     assert_eq!(bench.control(5, RecordingAction::Resume), ["order MB Resume"]);
-    assert_eq!(bench.feed(Input::Ordered { outcome: Err("full".into()) }), ["result 5 full"]);
+    assert_eq!(bench.ordered(Err("full".into())), ["result 5 full"]);
     assert!(matches!(bench.call.recorder.confirmed(), recorder::Confirmed::Paused(_)));
     assert_eq!(bench.control(6, RecordingAction::Stop), ["order MB Stop"]);
-    assert_eq!(bench.feed(Input::Ordered { outcome: Ok(()) }), ["recording-stopped", "result 6 ok"]);
+    assert_eq!(bench.ordered(Ok(())), ["recording-stopped", "result 6 ok"]);
     assert_eq!(bench.control(7, RecordingAction::Pause), ["result 7 the call is not being recorded"]);
     assert_eq!(bench.control(8, RecordingAction::Start), ["order MB Start"]);
     assert_eq!(
@@ -530,9 +541,9 @@ fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut
                 });
             }
         }
-        Action::Order { .. } if rng.random_bool(0.8) => {
+        Action::Order { order, .. } if rng.random_bool(0.8) => {
             let outcome = if rng.random_bool(0.8) { Ok(()) } else { Err("no".to_owned()) };
-            pending.push(Input::Ordered { outcome });
+            pending.push(Input::Ordered { serial: order.serial, outcome });
         }
         Action::Probe { leg } if rng.random_bool(0.9) => {
             let status = if rng.random_bool(0.95) { 200 } else { 481 };

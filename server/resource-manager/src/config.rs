@@ -1,0 +1,66 @@
+//! Process settings of the resource manager.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+/// Settings; all have defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// UDP and TCP listener.
+    pub listen: SocketAddr,
+    /// Host that SIP servers and media servers reach us at, for Record-Route and Via; empty: the address of the listener.
+    pub advertised_host: String,
+    /// The media servers.
+    pub pool: Vec<SocketAddr>,
+    /// Milliseconds between two health checks of a media server; what is unanswered by the next one is missed.
+    pub health_milliseconds: u64,
+    /// Missed health checks in a row after which a media server counts as lost.
+    pub health_missed: u32,
+    /// Milliseconds for a media server to say anything to an INVITE before the next one is asked.
+    pub try_milliseconds: u64,
+    /// Sessions at a time; more are refused with 503.
+    pub max_sessions: usize,
+    /// Hours after which a conference of which nothing was heard is forgotten.
+    pub idle_hours: u64,
+}
+
+/// Default listener.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5070);
+/// Default pool: the media server of the same host.
+const DEFAULT_MEDIA_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5080);
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            advertised_host: String::new(),
+            pool: vec![DEFAULT_MEDIA_SERVER],
+            health_milliseconds: 1000,
+            health_missed: 2,
+            try_milliseconds: 1500,
+            max_sessions: 4000,
+            idle_hours: 12,
+        }
+    }
+}
+
+impl Config {
+    /// Between two health checks.
+    pub fn health_interval(&self) -> Duration {
+        Duration::from_millis(self.health_milliseconds.max(50))
+    }
+
+    /// For a media server to say anything to an INVITE.
+    pub fn try_limit(&self) -> Duration {
+        Duration::from_millis(self.try_milliseconds)
+    }
+
+    /// After which a silent conference is forgotten.
+    pub fn idle_limit(&self) -> Duration {
+        Duration::from_secs(self.idle_hours.saturating_mul(3600))
+    }
+}

@@ -1,0 +1,81 @@
+//! One leg of a call as SIP sees it: from INVITE to BYE.
+
+use hindsight_sip::{
+    ClientTransactionId, Destination, Dialog, Request, Response, ServerTransactionId, SipMessage, Source,
+};
+
+/// Where a leg stands. A leg that is over is not kept.
+pub(crate) enum Leg {
+    /// A phone's INVITE waits for our final response.
+    Offered {
+        transaction: ServerTransactionId,
+        request: Box<Request>,
+        dialog: Box<Dialog>,
+        flow: Option<Destination>,
+    },
+    /// Our INVITE waits for its final response.
+    Calling {
+        transaction: ClientTransactionId,
+        request: Box<Request>,
+        flow: Option<Destination>,
+        cancelled: bool,
+    },
+    /// The dialog stands.
+    Up(Box<Up>),
+}
+
+/// An established dialog.
+pub(crate) struct Up {
+    pub(crate) dialog: Dialog,
+    /// The way that the phone's own requests came, preferred to its Contact (NAT, TCP).
+    pub(crate) flow: Option<Destination>,
+    /// The 2xx of this INVITE of ours waits for our ACK.
+    pub(crate) to_acknowledge: Option<(ClientTransactionId, u32)>,
+    /// The peer's re-INVITE waits for our final response.
+    pub(crate) pending: Option<(ServerTransactionId, Request)>,
+    /// Our 2xx waits for the peer's ACK: no BYE of ours before it (RFC 3261 15).
+    pub(crate) unacknowledged: Option<ServerTransactionId>,
+    /// BYE as soon as that ACK came, or will never come.
+    pub(crate) end_wanted: bool,
+}
+
+impl Up {
+    pub(crate) fn new(dialog: Dialog, flow: Option<Destination>) -> Self {
+        Self { dialog, flow, to_acknowledge: None, pending: None, unacknowledged: None, end_wanted: false }
+    }
+
+    /// Where requests of this dialog go.
+    pub(crate) fn destination(&self) -> Option<Destination> {
+        destination(&self.dialog, self.flow)
+    }
+
+    /// The phone moved (RFC 3261 12.2.2): its new Contact, and the way that it came.
+    pub(crate) fn moved(&mut self, request: &Request, source: Source) {
+        self.dialog.refresh_target(request);
+        if self.flow.is_some() {
+            self.flow = Some(source.into());
+        }
+    }
+
+    /// The answer of a phone to our re-INVITE may also bring a new Contact.
+    pub(crate) fn answered(&mut self, response: &Response, transaction: ClientTransactionId) {
+        self.dialog.refresh_target(response);
+        if let Ok(cseq) = response.cseq() {
+            self.to_acknowledge = Some((transaction, cseq.number));
+        }
+    }
+}
+
+/// Proxies that stay on the path come first; then the flow that the phone uses; then its Contact.
+pub(crate) fn destination(dialog: &Dialog, flow: Option<Destination>) -> Option<Destination> {
+    if dialog.route_set().is_empty() && flow.is_some() {
+        return flow;
+    }
+    Destination::of_uri(dialog.next_hop())
+}
+
+/// The flow to a phone, when the request came straight from it: behind a proxy its Contact is the way.
+pub(crate) fn flow_of(request: &Request, source: Source) -> Option<Destination> {
+    let straight = request.vias().is_ok_and(|vias| vias.len() == 1);
+    straight.then(|| source.into())
+}

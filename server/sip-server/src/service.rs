@@ -1,0 +1,188 @@
+//! The loop between the stack, the link, the journal and [`SipServer`].
+
+use crate::{
+    call::Now,
+    config::Config,
+    error::SipServerError,
+    state::{Output, SipServer},
+};
+use hindsight_link::{ConfigCache, Hello, Identity, Journal, Link, LinkConfig, LinkEvent, LinkHandle};
+use hindsight_sip::{Host, HostPort, SipConfig, SipHandle, SipStack};
+use hindsight_wire::{
+    Timestamp,
+    component::VoiceConfig,
+    link::{Down, Up},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long the far ends of ended calls may take to answer our BYE at shut-down.
+const GOODBYE: Duration = Duration::from_millis(1500);
+
+/// Serves until `shutdown`. `data_dir`: journal and cached configuration.
+pub async fn run(
+    config: Config,
+    identity: Identity,
+    data_dir: PathBuf,
+    shutdown: CancellationToken,
+) -> Result<(), SipServerError> {
+    let cache = ConfigCache::open(&data_dir)?;
+    let journal = Journal::open(&data_dir.join("journal"))?;
+    let address = identity.address().ok_or(SipServerError::NoAddress)?.to_owned();
+    let advertised = advertised(&config)?;
+    let mut sip_config = SipConfig::new(config.listen);
+    sip_config.advertised = advertised;
+    let listen = config.listen;
+    let (sip, mut events) =
+        SipStack::bind(sip_config).await.map_err(|source| SipServerError::Listen { listen, source })?;
+    let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None };
+    let (link, mut link_events) =
+        Link::spawn(&identity, LinkConfig::new(address), Some(journal.clone()), hello);
+
+    let ids = sip.clone();
+    let client_ids = Box::new(move || ids.next_client_id());
+    let mut server =
+        SipServer::new(config, sip.advertised().clone(), client_ids, rand::random(), Instant::now());
+    if let Some(cached) = cache.load()? {
+        tracing::info!(
+            version = cached.version,
+            dns = cached.dns.len(),
+            "working from the cached configuration"
+        );
+        server.on_config(cached, now());
+    }
+    tracing::info!(listen = %sip.local_addr(), "SIP server ready");
+    let mut service = Service { sip, link, journal, cache, server };
+    // Priorities: calls before configuration and commands; timers fall due by themselves.
+    let mut goodbye: Option<tokio::time::Instant> = None;
+    loop {
+        service.perform().await?;
+        if goodbye.is_some() && service.server.calls() == 0 {
+            break;
+        }
+        let deadline = service.server.deadline().map(tokio::time::Instant::from_std);
+        tokio::select! {
+            biased;
+            () = sleep_until(deadline) => service.server.on_time(now()),
+            event = events.recv() => match event {
+                Some(event) => service.server.on_event(event, now()),
+                None => return Err(hindsight_sip::StackGone.into()),
+            },
+            Some(event) = link_events.recv() => service.on_link(event),
+            () = shutdown.cancelled(), if goodbye.is_none() => {
+                goodbye = Some(tokio::time::Instant::now() + GOODBYE);
+                service.server.shut_down(now());
+            }
+            () = sleep_until(goodbye), if goodbye.is_some() => break,
+        }
+    }
+    let journal = service.journal.clone();
+    // Waits for the disk.
+    let _ = tokio::task::spawn_blocking(move || journal.flush()).await;
+    Ok(())
+}
+
+struct Service {
+    sip: SipHandle,
+    link: LinkHandle,
+    journal: Journal,
+    cache: ConfigCache,
+    server: SipServer,
+}
+
+impl Service {
+    async fn perform(&mut self) -> Result<(), SipServerError> {
+        while let Some(output) = self.server.poll() {
+            match output {
+                Output::Sip(command) => self.sip.send(command).await?,
+                // A journal that refuses says so itself and counts: a call never waits for it.
+                Output::Journal(event) => drop(self.journal.append(&event)),
+                Output::Result { request, error } => {
+                    if let Err(error) = self.link.send(Up::ControlResult { request, error }) {
+                        tracing::debug!(%error, request, "result of a command not sent");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Down(Down::Config(config)) => self.on_config(config),
+            LinkEvent::Down(Down::Control { request, control }) => {
+                self.server.on_control(request, control, now())
+            }
+            LinkEvent::Down(
+                Down::Welcome { .. }
+                | Down::Refused { .. }
+                | Down::Clock { .. }
+                | Down::Accepted { .. }
+                | Down::StartCapture { .. }
+                | Down::StopCapture { .. }
+                | Down::PauseCapture { .. }
+                | Down::ResumeCapture { .. },
+            ) => tracing::debug!("message of the link that is not for a SIP server"),
+            LinkEvent::Up(_) => tracing::debug!("link to the web services open"),
+            LinkEvent::Lost { reason, .. } => {
+                tracing::debug!(reason, "link to the web services lost; calls go on")
+            }
+            LinkEvent::Refused { reason, .. } => {
+                tracing::warn!(reason, "the web services refuse this SIP server")
+            }
+        }
+    }
+
+    fn on_config(&mut self, config: VoiceConfig) {
+        tracing::info!(version = config.version, dns = config.dns.len(), "configuration received");
+        let (cache, kept) = (self.cache.clone(), config.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = cache.store(&kept) {
+                tracing::error!(%error, "configuration not cached");
+            }
+        });
+        self.server.on_config(config, now());
+    }
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: Timestamp::now() }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What peers are told; `None`: what is listened on says it.
+fn advertised(config: &Config) -> Result<Option<HostPort>, SipServerError> {
+    let port = config.listen.port();
+    let known = Some(port).filter(|port| *port != 0);
+    if !config.advertised_host.is_empty() {
+        let host = Host::parse(&config.advertised_host)
+            .map_err(|_| SipServerError::AdvertisedHost(config.advertised_host.clone()))?;
+        return Ok(Some(HostPort { host, port: known }));
+    }
+    if !config.listen.ip().is_unspecified() {
+        return Ok(None);
+    }
+    let ip = route_address(config.resource_manager).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Ok(Some(HostPort { host: ip.into(), port: known }))
+}
+
+/// Our address towards the outside: that of the route to a public address (nothing is sent), else that towards the resource manager.
+fn route_address(resource_manager: SocketAddr) -> Option<IpAddr> {
+    /// TEST-NET-1 (RFC 5737): routed like any public address, never answered.
+    const OUTSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+    [OUTSIDE, resource_manager].into_iter().find_map(|to| {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    })
+}
