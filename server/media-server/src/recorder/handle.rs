@@ -44,7 +44,7 @@ impl Recorder {
     /// Starts a thread. It closes what is open and ends when every handle is dropped.
     pub fn start(
         name: &str,
-        spool: Arc<Spool>,
+        spool: Spool,
         site: Arc<dyn Site>,
         clock: MonotonicClock,
     ) -> io::Result<(Self, JoinHandle<()>)> {
@@ -74,8 +74,14 @@ impl Recorder {
         Ok(Started { recording, at })
     }
 
-    /// Silence from `at_us` on.
-    pub async fn pause(&self, token: u32, at_us: i64, by: String, reason: String) -> Result<(), RecordError> {
+    /// Silence from `at_us` on; absent: from now.
+    pub async fn pause(
+        &self,
+        token: u32,
+        at_us: Option<i64>,
+        by: String,
+        reason: String,
+    ) -> Result<(), RecordError> {
         self.ask(|reply| Command::Pause(token, at_us, by, reason, reply)).await
     }
 

@@ -127,17 +127,16 @@ impl Run {
         Ok(())
     }
 
-    /// Silence from here.
-    pub fn pause(&mut self, at_us: i64, by: String, reason: String) -> Result<(), RecordError> {
+    /// Silence from here. Holds also when it cannot be written down for a manifest after a crash.
+    pub fn pause(&mut self, at_us: i64, by: String, reason: String) {
         self.capture.pause(at_us - self.origin_us, by, reason, &mut self.plaintext);
-        self.write(at_us)?;
-        self.file.set_pauses(self.capture.pauses())
+        self.keep_pauses();
     }
 
     /// Goes on.
-    pub fn resume(&mut self, at_us: i64) -> Result<(), RecordError> {
+    pub fn resume(&mut self, at_us: i64) {
         self.capture.resume(at_us - self.origin_us);
-        self.file.set_pauses(self.capture.pauses())
+        self.keep_pauses();
     }
 
     /// A new negotiation with a party.
@@ -179,6 +178,12 @@ impl Run {
         close(ended, site, summary)?;
         self.plaintext.extend_from_slice(&head);
         self.write(at_us)
+    }
+
+    fn keep_pauses(&mut self) {
+        if let Err(error) = self.file.set_pauses(self.capture.pauses()) {
+            tracing::warn!(recording = %self.recording(), %error, "a pause could not be kept for a crash");
+        }
     }
 
     fn write(&mut self, now_us: i64) -> Result<(), RecordError> {

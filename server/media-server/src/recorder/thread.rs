@@ -34,7 +34,7 @@ pub enum Command {
     /// Open a recording; its time 0 is now.
     Start(u32, Box<Subject>, Reply<(RecordingId, Timestamp)>),
     /// Silence from this time on: by whom, why.
-    Pause(u32, i64, String, String, Reply<()>),
+    Pause(u32, Option<i64>, String, String, Reply<()>),
     /// Go on.
     Resume(u32, Reply<()>),
     /// A new negotiation with a party.
@@ -45,7 +45,7 @@ pub enum Command {
 
 /// Everything the loop owns.
 pub(super) struct Loop {
-    pub spool: Arc<Spool>,
+    pub spool: Spool,
     pub site: Arc<dyn Site>,
     pub clock: MonotonicClock,
     pub queue: Arc<TapQueue>,
@@ -131,6 +131,7 @@ impl Loop {
                 let _ = reply.send(self.start(token, *subject));
             }
             Command::Pause(token, at_us, by, reason, reply) => {
+                let at_us = at_us.unwrap_or_else(|| self.clock.now_us());
                 let _ = reply.send(self.with(token, |run| run.pause(at_us, by, reason)));
             }
             Command::Resume(token, reply) => {
@@ -165,11 +166,7 @@ impl Loop {
         ended
     }
 
-    fn with(
-        &mut self,
-        token: u32,
-        change: impl FnOnce(&mut Run) -> Result<(), RecordError>,
-    ) -> Result<(), RecordError> {
-        self.runs.get_mut(&token).ok_or(RecordError::Unknown).and_then(change)
+    fn with(&mut self, token: u32, change: impl FnOnce(&mut Run)) -> Result<(), RecordError> {
+        self.runs.get_mut(&token).ok_or(RecordError::Unknown).map(change)
     }
 }

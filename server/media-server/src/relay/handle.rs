@@ -111,13 +111,8 @@ impl Leg {
 
     /// Sends this leg's packets to the other, and the other's to this. Both must be of the same relay.
     pub fn join(&self, other: &Leg) {
-        self.relay.inner.send(Command::Join(self.slot, Some(other.slot)));
-        other.relay.inner.send(Command::Join(other.slot, Some(self.slot)));
-    }
-
-    /// Sends this leg's packets nowhere.
-    pub fn part(&self) {
-        self.relay.inner.send(Command::Join(self.slot, None));
+        self.relay.inner.send(Command::Join(self.slot, other.slot));
+        other.relay.inner.send(Command::Join(other.slot, self.slot));
     }
 
     /// Begins or ends handing packets to the recorder; waits until the loop has confirmed, with the time from which it

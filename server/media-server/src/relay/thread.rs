@@ -48,8 +48,8 @@ pub enum Command {
     Add(u32, SocketPair, Arc<LegCounters>),
     /// The negotiated party.
     Peer(u32, Option<Peer>),
-    /// The other leg of the conference, to which its packets go.
-    Join(u32, Option<u32>),
+    /// The other leg of the conference, to which its packets go until either is removed.
+    Join(u32, u32),
     /// Begin or end recording; confirmed with the time from which it holds.
     Tap(u32, Option<Tap>, oneshot::Sender<i64>),
     /// Close the sockets; the slot is free afterwards.
@@ -180,7 +180,7 @@ impl Loop {
             }
             Command::Join(slot, other) => {
                 if let Some(leg) = self.leg(slot) {
-                    leg.other = other;
+                    leg.other = Some(other);
                 }
             }
             Command::Tap(slot, tap, confirm) => {
@@ -189,11 +189,7 @@ impl Loop {
                 }
                 let _ = confirm.send(self.clock.now_us());
             }
-            Command::Remove(slot) => {
-                if let Some(place) = self.legs.get_mut(slot as usize) {
-                    *place = None;
-                }
-            }
+            Command::Remove(slot) => self.remove(slot),
         }
     }
 
@@ -213,6 +209,17 @@ impl Loop {
         let (rtp, rtcp) = (Latch::default(), Latch::default());
         self.legs[place] =
             Some(Leg { sockets, rtp, rtcp, receives: false, other: None, tap: None, counters });
+    }
+
+    /// The slot will be given to another leg: nobody may go on sending to it.
+    fn remove(&mut self, slot: u32) {
+        let removed = self.legs.get_mut(slot as usize).and_then(Option::take);
+        if let Some(other) = removed.and_then(|leg| leg.other)
+            && let Some(other) = self.leg(other)
+            && other.other == Some(slot)
+        {
+            other.other = None;
+        }
     }
 
     fn leg(&mut self, slot: u32) -> Option<&mut Leg> {

@@ -1,0 +1,22 @@
+//! The control side: SIP dialogs of the legs, conferences, MSML.
+//!
+//! | file | what |
+//! |---|---|
+//! | `target` | pure: the conference URI |
+//! | `state` | pure: what a conference's recording may do next |
+//! | `conference` | one task per conference: carries out MSML commands one after another |
+//! | `leg` | one dialog and its media |
+//! | `service` | the loop over SIP events |
+//!
+//! # Load
+//! The answer to OPTIONS outside of a dialog carries `X-Load: <thousandths of the capacity in use>`; it is 503 while the
+//! server shuts down. OPTIONS inside a dialog asks whether the leg is still there: 200 or 481.
+
+pub mod conference;
+pub mod leg;
+pub mod service;
+pub mod state;
+pub mod target;
+
+/// Header of the answer to OPTIONS: legs in use per thousand of those possible.
+pub const LOAD_HEADER: &str = "X-Load";

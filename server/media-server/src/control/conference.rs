@@ -1,0 +1,237 @@
+//! One conference: two legs and at most one recording. A task of its own carries out its commands one after another, so
+//! that a slow disk holds up nobody else's call.
+
+use crate::{
+    control::state::{Dialog, Recording, Step},
+    error::RecordError,
+    recorder::{AGENT, CUSTOMER, PartySetup, Recorder, Start},
+    relay::{Leg, Tap},
+};
+use hindsight_model::{CaptureId, InteractionId};
+use hindsight_msml::{Command, DialogId, Outcome, Request, ResultCode};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Commands that may wait; more are refused.
+const QUEUE: usize = 32;
+
+/// A leg's media and what was negotiated for it.
+#[derive(Clone)]
+pub struct Media {
+    /// Its place in the relay.
+    pub leg: Arc<Leg>,
+    /// Its codecs.
+    pub setup: PartySetup,
+}
+
+/// An MSML command and the way back of its result.
+struct Order {
+    request: Request,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// The service's end; dropped, the recording is closed and the task ends.
+pub struct Conference {
+    orders: mpsc::Sender<Order>,
+    media: watch::Sender<[Option<Media>; 2]>,
+}
+
+impl Conference {
+    /// Starts the task of a conference.
+    pub fn start(
+        id: String,
+        interaction: InteractionId,
+        recorder: Recorder,
+        tokens: Arc<AtomicU32>,
+        running: mpsc::Sender<()>,
+    ) -> Self {
+        let (orders, receiver) = mpsc::channel(QUEUE);
+        let (media, legs) = watch::channel([None, None]);
+        let task = Task {
+            id,
+            interaction,
+            recorder,
+            tokens,
+            legs: [None, None],
+            state: Recording::Off,
+            _running: running,
+        };
+        tokio::spawn(task.run(receiver, legs));
+        Self { orders, media }
+    }
+
+    /// Gives a command; its result comes over the receiver. `None` when too many wait.
+    pub fn command(&self, request: Request) -> Option<oneshot::Receiver<Outcome>> {
+        let (answer, outcome) = oneshot::channel();
+        self.orders.try_send(Order { request, answer }).ok()?;
+        Some(outcome)
+    }
+
+    /// A leg came, changed its negotiation, or went.
+    pub fn set_media(&self, side: usize, media: Option<Media>) {
+        self.media.send_modify(|legs| {
+            if let Some(place) = legs.get_mut(side) {
+                *place = media;
+            }
+        });
+    }
+
+    /// The leg on this side.
+    pub fn leg(&self, side: usize) -> Option<Arc<Leg>> {
+        self.media.borrow().get(side)?.as_ref().map(|media| media.leg.clone())
+    }
+
+    /// Whether no leg is left.
+    pub fn is_empty(&self) -> bool {
+        self.media.borrow().iter().all(Option::is_none)
+    }
+}
+
+struct Task {
+    id: String,
+    interaction: InteractionId,
+    recorder: Recorder,
+    tokens: Arc<AtomicU32>,
+    legs: [Option<Media>; 2],
+    state: Recording,
+    /// Held until the recording is closed: a shut-down waits for it.
+    _running: mpsc::Sender<()>,
+}
+
+impl Task {
+    /// Priorities: changes of the legs, so that a command finds them as they are; then commands.
+    async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        mut media: watch::Receiver<[Option<Media>; 2]>,
+    ) {
+        loop {
+            tokio::select! {
+                biased;
+                changed = media.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let legs = media.borrow_and_update().clone();
+                    self.take_legs(legs).await;
+                }
+                order = orders.recv() => {
+                    let Some(Order { request, answer }) = order else { break };
+                    let outcome = self.obey(&request).await;
+                    let (command, response) = (request.command, outcome.response);
+                    tracing::debug!(interaction = %self.interaction, ?command, response, "recording command");
+                    let _ = answer.send(outcome);
+                }
+            }
+        }
+        if let Some(token) = self.state.token() {
+            self.tap(None).await;
+            if let Err(error) = self.recorder.stop(token).await {
+                tracing::error!(interaction = %self.interaction, %error, "closing a recording failed");
+            }
+        }
+    }
+
+    async fn obey(&mut self, request: &Request) -> Outcome {
+        if request.dialog.conference != self.id {
+            return Outcome::failed(ResultCode::NoSuchObject, "the dialog belongs to another conference");
+        }
+        let step = match self.state.step(request.command, &request.dialog.name) {
+            Ok(step) => step,
+            Err((code, reason)) => return Outcome::failed(code, reason),
+        };
+        match self.take(&step, request).await {
+            Ok(opened) => {
+                self.state.confirm(&step, opened);
+                let dialog = DialogId { conference: self.id.clone(), name: request.dialog.name.clone() };
+                Outcome::ok((request.command == Command::Start).then(|| dialog.to_string()))
+            }
+            Err(error) => self.failed(&step, &error).await,
+        }
+    }
+
+    async fn take(&mut self, step: &Step, request: &Request) -> Result<Option<Dialog>, RecordError> {
+        match step {
+            Step::Open => {
+                let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+                self.recorder.open(token, self.subject(request)).await?;
+                self.tap(Some(token)).await;
+                return Ok(Some(Dialog { name: request.dialog.name.clone(), token }));
+            }
+            Step::Pause(token) => {
+                let at_us = self.tap(None).await;
+                let text = |field: &Option<String>| field.clone().unwrap_or_default();
+                let (by, reason) = (text(&request.params.by), text(&request.params.reason));
+                self.recorder.pause(*token, at_us, by, reason).await?;
+            }
+            Step::Resume(token) => {
+                self.recorder.resume(*token).await?;
+                self.tap(Some(*token)).await;
+            }
+            Step::Close(token) => {
+                self.tap(None).await;
+                self.recorder.stop(*token).await?;
+            }
+            Step::Nothing => {}
+        }
+        Ok(None)
+    }
+
+    /// After a failed step the taps are as the confirmed state says; a recording that the recorder gave up is over.
+    async fn failed(&mut self, step: &Step, error: &RecordError) -> Outcome {
+        tracing::warn!(interaction = %self.interaction, %error, "a recording command failed");
+        if matches!(error, RecordError::Unknown | RecordError::Stopped) || matches!(step, Step::Close(_)) {
+            self.state = Recording::Off;
+        }
+        self.tap(self.state.recording()).await;
+        Outcome::failed(error.code(), error.to_string())
+    }
+
+    fn subject(&self, request: &Request) -> Start {
+        let setup =
+            |side: usize| self.legs[side].as_ref().map(|media| media.setup.clone()).unwrap_or_default();
+        let capture = request.params.capture.as_deref().and_then(|text| text.parse().ok());
+        Start {
+            interaction: self.interaction,
+            capture: capture.unwrap_or_else(CaptureId::new),
+            parties: [setup(AGENT), setup(CUSTOMER)],
+            counters: self.legs.iter().flatten().map(|media| media.leg.counters().clone()).collect(),
+        }
+    }
+
+    async fn take_legs(&mut self, legs: [Option<Media>; 2]) {
+        let mut moved = false;
+        for (side, media) in legs.iter().enumerate() {
+            let known = self.legs[side].as_ref();
+            moved |= media.as_ref().map(|media| Arc::as_ptr(&media.leg))
+                != known.map(|media| Arc::as_ptr(&media.leg));
+            if let (Some(token), Some(media)) = (self.state.token(), media)
+                && known.is_none_or(|known| known.setup != media.setup)
+            {
+                self.recorder.renegotiate(token, side, media.setup.clone());
+            }
+        }
+        self.legs = legs;
+        if moved && let Some(token) = self.state.recording() {
+            self.tap(Some(token)).await;
+        }
+    }
+
+    /// Sets the taps of both legs; returns the latest time from which they hold, if there is a leg.
+    async fn tap(&self, token: Option<u32>) -> Option<i64> {
+        let mut at_us = None;
+        for (party, media) in self.legs.iter().enumerate() {
+            let Some(Media { leg, .. }) = media else { continue };
+            let tap = token.map(|capture| Tap {
+                queue: self.recorder.queue().clone(),
+                capture,
+                party: party as u8,
+            });
+            at_us = at_us.max(leg.tap(tap).await);
+        }
+        at_us
+    }
+}
