@@ -15,9 +15,11 @@ pub struct Console {
 
 impl Console {
     pub async fn sign_in(site: &Site, login: &str, password: &str) -> Result<Self> {
-        let mut console = Self { http: site.http()?, base: site.url(), csrf: String::new(), cookie: String::new() };
+        let mut console =
+            Self { http: site.http()?, base: site.url(), csrf: String::new(), cookie: String::new() };
         let body = json!({"login": login, "password": password});
-        let response = console.http.post(format!("{}/api/v2/session", console.base)).json(&body).send().await?;
+        let response =
+            console.http.post(format!("{}/api/v2/session", console.base)).json(&body).send().await?;
         let response = response.error_for_status().context("signing in")?;
         let cookie = response.headers().get("set-cookie").context("no cookie")?.to_str()?;
         console.cookie = cookie.split(';').next().unwrap_or_default().to_owned();
@@ -49,7 +51,8 @@ impl Console {
 
     /// Some bytes of a representation.
     pub async fn range(&self, path: &str, first: u64, last: u64) -> Result<Vec<u8>> {
-        let response = self.request(Method::GET, path).header("Range", format!("bytes={first}-{last}")).send().await?;
+        let response =
+            self.request(Method::GET, path).header("Range", format!("bytes={first}-{last}")).send().await?;
         ensure!(response.status() == StatusCode::PARTIAL_CONTENT, "{path}: {}", response.status());
         Ok(response.bytes().await?.to_vec())
     }
@@ -69,7 +72,12 @@ impl Console {
     }
 
     /// Waits until the newest call of this number is as `wanted` says; the last state seen is told otherwise.
-    pub async fn wait_for(&self, number: &str, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn wait_for(
+        &self,
+        number: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         eventually(&format!("the call of {number}"), limit, || async {
             let calls = self.by_number(number).await?;
             let id = calls.first().and_then(|call| call["id"].as_str()).context("no such call yet")?;

@@ -20,5 +20,6 @@ pub mod display;
 pub mod phone;
 pub mod process;
 pub mod recorder;
+pub mod scenario;
 pub mod site;
 pub mod speech;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs::File,
+    io::Write,
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -155,6 +156,30 @@ pub fn project_root() -> PathBuf {
 /// Runs a foreign tool to its end; its output on failure.
 pub fn run(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.output().with_context(|| format!("starting {:?}", command.get_program()))?;
+    ensure!(
+        output.status.success(),
+        "{:?} ended with {}: {}",
+        command.get_program(),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
+
+/// The same, with bytes on its standard input.
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {:?}", command.get_program()))?;
+    let mut pipe = child.stdin.take().context("no pipe")?;
+    let input = input.to_vec();
+    // A program that has seen enough closes its end: what it says by its status decides.
+    let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
+    let output = child.wait_with_output()?;
+    let _ = writer.join();
     ensure!(
         output.status.success(),
         "{:?} ended with {}: {}",

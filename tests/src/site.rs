@@ -11,8 +11,14 @@ use std::{
 };
 
 /// Every role, in the order in which they start.
-pub const ROLES: [&str; 6] =
-    ["crypto-server", "web-services", "recording-processor", "media-server", "resource-manager", "sip-server"];
+pub const ROLES: [&str; 6] = [
+    "crypto-server",
+    "web-services",
+    "recording-processor",
+    "media-server",
+    "resource-manager",
+    "sip-server",
+];
 
 /// Where the components listen, on loopback.
 #[derive(Clone, Debug)]

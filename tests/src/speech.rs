@@ -86,6 +86,30 @@ fn coefficient_at(played: &[f32], recorded: &[f32], lag: i64) -> f64 {
     if xx == 0.0 || yy == 0.0 { 0.0 } else { xy / (xx * yy).sqrt() }
 }
 
+/// Where Debian keeps the prompts of `asterisk-core-sounds-en-wav`: recorded human speech, 8 kHz, mono.
+const PROMPTS: &str = "/usr/share/asterisk/sounds/en_US_f_Allison";
+
+/// Writes a WAV of these prompts, one after the other, for a phone to speak.
+pub fn prompts(names: &[&str], to: &Path) -> Result<()> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 8000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(to, spec)?;
+    for name in names {
+        let path = Path::new(PROMPTS).join(format!("{name}.wav"));
+        let mut reader = hound::WavReader::open(&path)
+            .with_context(|| format!("{path:?}: packaging/setup.sh installs the speech prompts"))?;
+        ensure!(reader.spec() == spec, "{path:?} is not 8 kHz mono 16 bit");
+        for sample in reader.samples::<i16>() {
+            writer.write_sample(sample?)?;
+        }
+    }
+    Ok(writer.finalize()?)
+}
+
 /// `samples` repeated without a break to at least `len`.
 pub fn repeated(samples: &[f32], len: usize) -> Vec<f32> {
     samples.iter().copied().cycle().take(if samples.is_empty() { 0 } else { len }).collect()
