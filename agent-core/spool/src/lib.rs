@@ -51,6 +51,8 @@ pub mod upload;
 mod disk;
 mod entry;
 mod receipt;
+#[cfg(test)]
+mod sim;
 mod sync;
 
 pub use config::Limits;

@@ -89,6 +89,9 @@ impl Spool {
     ) -> Result<Self, SpoolError> {
         let root = dir.into();
         storage.create_dir(&root).map_err(SpoolError::storage("making", &root))?;
+        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            storage.sync_dir(parent).map_err(SpoolError::storage("syncing", parent))?;
+        }
         let found = recovery::recover(storage.as_ref(), &root)?;
         let syncer = Arc::new(Syncer::new(storage, root, limits));
         let mut inner = Inner {
@@ -252,3 +255,6 @@ fn summary(entry: &Entry) -> ItemSummary {
     let sendable = total.unwrap_or_else(|| sendable_while_growing(entry.durable()));
     ItemSummary { recording: entry.recording, phase, bytes, sendable, total }
 }
+
+#[cfg(test)]
+mod tests;
