@@ -8,10 +8,10 @@ use hindsight_seal::{
     HEADER_LEN, Opener, PrivateKey, Recipient, SEGMENT_LEN, Sealer, envelope_len, open_envelope,
 };
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{Read, Seek, SeekFrom, Write};
 use uuid::Uuid;
 
+/// A real program has an id per file.
 const RECORDING: Uuid = Uuid::from_u128(0x0198_c0de_0000_7000_8000_0000_0000_0001);
 /// Read, and so written, at a time; stays in the second-level cache.
 const CHUNK: usize = 64 * SEGMENT_LEN;
@@ -48,20 +48,24 @@ fn seal(certificate: &str, from: &str, to: &str) -> Outcome {
 
 fn open(key: &str, from: &str, to: &str) -> Outcome {
     let key = PrivateKey::from_pkcs8_pem(&std::fs::read_to_string(key)?)?;
-    let (from, mut to) = (File::open(from)?, File::create(to)?);
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let file_len = from.metadata()?.len();
+    let mut read_at = |position: u64, into: &mut [u8]| {
+        from.seek(SeekFrom::Start(position))?;
+        from.read_exact(into)
+    };
     let mut start = [0; 4];
-    from.read_exact_at(&mut start, 0)?;
+    read_at(0, &mut start)?;
     let mut envelope = vec![0; envelope_len(&start)?];
-    from.read_exact_at(&mut envelope, 0)?;
+    read_at(0, &mut envelope)?;
     let base = envelope.len() as u64;
     let mut header = [0; HEADER_LEN];
-    from.read_exact_at(&mut header, base)?;
+    read_at(base, &mut header)?;
     let data_key = open_envelope(&envelope, &key)?;
-    let opener = Opener::new(RECORDING, &data_key, &header, from.metadata()?.len() - base)?;
-    let mut last = vec![0; SEGMENT_LEN];
+    let opener = Opener::new(RECORDING, &data_key, &header, file_len - base)?;
     let range = opener.last_segment();
-    last.truncate((range.end - range.start) as usize);
-    from.read_exact_at(&mut last, base + range.start)?;
+    let mut last = vec![0; (range.end - range.start) as usize];
+    read_at(base + range.start, &mut last)?;
     opener.prove_length(&last)?;
     let (mut chunk, mut out) = (vec![0; CHUNK], Vec::new());
     let segments = opener.shape().last() + 1;
@@ -69,7 +73,7 @@ fn open(key: &str, from: &str, to: &str) -> Outcome {
         let end = (first + (CHUNK / SEGMENT_LEN) as u32).min(segments);
         let range = opener.shape().segment(first).start..opener.shape().segment(end - 1).end;
         let chunk = &mut chunk[..(range.end - range.start) as usize];
-        from.read_exact_at(chunk, base + range.start)?;
+        read_at(base + range.start, chunk)?;
         out.clear();
         opener.open_segments(first, chunk, &mut out)?;
         to.write_all(&out)?;

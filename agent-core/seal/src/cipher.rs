@@ -1,9 +1,11 @@
 //! The stream cipher of one payload: Tink's AES-GCM-HKDF streaming AEAD.
+//!
+//! By aws-lc rather than ring: half as fast again where there is AVX-512, and it wipes its keys when freed.
 
 use crate::keyset::{KEY_LEN, associated_data};
 use crate::{HEADER_LEN, SealError, TAG_LEN};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use uuid::Uuid;
 
 const SALT_LEN: usize = 32;

@@ -44,4 +44,4 @@ pub use padding::{MIN_FREE_BOX, MIN_VOID, ebml_void, mp4_free_box, pad_to_releas
 pub use repair::reseal_last;
 pub use sealer::Sealer;
 pub use signature::{SignerInfo, sign_detached, verify_detached};
-pub use verifier::{Verified, Verifier, open_all};
+pub use verifier::{Verified, Verifier, open_all, verify};

@@ -135,6 +135,14 @@ const fn full_len(segment: u32) -> usize {
     if segment == 0 { SEGMENT_LEN - HEADER_LEN } else { SEGMENT_LEN }
 }
 
+/// Checks a whole sealed file in memory. For large recordings use [`Verifier`].
+pub fn verify(recording: Uuid, sealed: &[u8], key: &PrivateKey) -> Result<Verified, SealError> {
+    let (envelope, payload) = split(sealed)?;
+    let mut verifier = Verifier::new(recording, &open_envelope(envelope, key)?);
+    verifier.write(payload)?;
+    verifier.finish()
+}
+
 /// The plaintext of a whole sealed file in memory. For large recordings use [`Opener`].
 pub fn open_all(recording: Uuid, sealed: &[u8], key: &PrivateKey) -> Result<Vec<u8>, SealError> {
     let (envelope, payload) = split(sealed)?;

@@ -1,8 +1,8 @@
 //! ANSI X9.63 key derivation (SEC 1, 3.6.1) to a key-encryption key of 32 bytes.
 
 use super::asn1::{ECDH_SHA1_KDF, ECDH_SHA256_KDF, ECDH_SHA384_KDF, ECDH_SHA512_KDF};
+use aws_lc_rs::digest;
 use der::asn1::ObjectIdentifier;
-use ring::digest;
 use zeroize::Zeroizing;
 
 /// The hash of a `dhSinglePass-stdDH-…kdf-scheme` (RFC 5753, 7.1.4). SHA-1 is only ever read: it is what

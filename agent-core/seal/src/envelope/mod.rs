@@ -15,11 +15,12 @@ use asn1::{
     AuthEnvelopedData, GcmParameters, ID_AES256_GCM, ID_AUTH_ENVELOPED_DATA, ID_DATA, RecipientInfo,
     algorithm,
 };
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use cms::content_info::{CmsVersion, ContentInfo};
 use cms::enveloped_data::EncryptedContentInfo;
 use der::asn1::{OctetString, SetOfVec};
 use der::{Any, Decode, Encode};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use private_key::Unwrapped;
 use zeroize::Zeroizing;
 
 /// Key that encrypts the envelope's content, wrapped once per recipient.
@@ -118,11 +119,23 @@ fn content_cipher(key: &ContentKey) -> Result<LessSafeKey, SealError> {
 /// Unwraps the keyset. Reads DER, and the BER that `openssl cms -encrypt -stream` writes; nothing may follow it.
 pub fn open_envelope(envelope: &[u8], key: &PrivateKey) -> Result<DataKey, SealError> {
     let parsed = Parsed::read(envelope)?;
-    let content_key = parsed.recipient_infos.iter().find_map(|info| key.unwrap(info));
-    let content_key = content_key.ok_or(SealError::WrongKey)?;
+    let content_key = unwrap(&parsed.recipient_infos, key)?;
     let content = parsed.decrypt(&content_key)?;
     let json = std::str::from_utf8(&content).map_err(|_| SealError::BadKeyset("not text"))?;
     DataKey::from_json(json)
+}
+
+/// The content key by the first recipient info that opens with `key`.
+fn unwrap(recipient_infos: &[RecipientInfo], key: &PrivateKey) -> Result<ContentKey, SealError> {
+    let mut reason = SealError::WrongKey;
+    for info in recipient_infos {
+        match key.unwrap(info) {
+            Unwrapped::ContentKey(content_key) => return Ok(content_key),
+            Unwrapped::NotForThisKey => {}
+            Unwrapped::Unsupported(what) => reason = SealError::UnsupportedAlgorithm(what),
+        }
+    }
+    Err(reason)
 }
 
 /// Whom an envelope names, so that the right private key can be chosen. Recipients named by a subject key

@@ -7,6 +7,7 @@ mod damage;
 mod fuzz;
 mod openssl;
 mod pki;
+mod secrets;
 mod signatures;
 mod stream;
 mod tink;
