@@ -1,9 +1,6 @@
 //! One page of a list, and whether a single interaction or recording may be seen.
 
-use crate::{
-    Cursor, Filter, Scope,
-    scope::push_key,
-};
+use crate::{Cursor, Filter, Scope, scope::push_key};
 use hindsight_store::{
     Connection, StoreError,
     interactions::{self, COLUMNS, Interaction, Row, agent_key, number_key},
@@ -102,7 +99,8 @@ pub async fn may_see_recording(
     recording: RecordingId,
 ) -> Result<bool, StoreError> {
     if *scope == Scope::Everything {
-        let found = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recordings WHERE id = ?)").bind(recording.0);
+        let found =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recordings WHERE id = ?)").bind(recording.0);
         return Ok(found.fetch_one(db).await?);
     }
     let mut query = QueryBuilder::new(
@@ -233,7 +231,8 @@ mod tests {
         prop_assert_eq!(&found, &expected);
         for (n, (_, people)) in case.interactions.iter().enumerate() {
             let people: Vec<PersonId> = people.iter().copied().map(person).collect();
-            let seen = may_see(&mut db, &case.scope, InteractionId(Uuid::from_u128(n as u128))).await.unwrap();
+            let seen =
+                may_see(&mut db, &case.scope, InteractionId(Uuid::from_u128(n as u128))).await.unwrap();
             prop_assert_eq!(seen, case.scope.admits(&people));
         }
         drop(db);
@@ -269,10 +268,11 @@ mod tests {
             let inner = build(&scope, &filter, 10);
             query.push(inner.sql().as_str());
             let sql = query.sql();
-            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql.as_str().to_owned()))
-                .fetch_all(&mut *database.read().await.unwrap())
-                .await
-                .unwrap();
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(sql.as_str().to_owned()))
+                    .fetch_all(&mut *database.read().await.unwrap())
+                    .await
+                    .unwrap();
             let steps: Vec<&str> = plan.iter().map(|step| step.3.as_str()).collect();
             let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
             let scans = steps.iter().any(|step| step.starts_with("SCAN") && !step.contains("USING INDEX"));

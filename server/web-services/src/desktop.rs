@@ -1,0 +1,79 @@
+//! `/api/v2/desktop/sign-in`: a person signs in at an enrolled desktop and says where they sit.
+
+use crate::{
+    error::{ApiError, ErrorBody},
+    input::Input,
+    peer::{Caller, Peer},
+    session::routes::authenticate,
+    state::App,
+};
+use axum::{Json, Router, extract::State, routing::post};
+use hindsight_store::{
+    audit, dns,
+    persons::Person,
+    sessions::{self, Seat, Session},
+};
+use hindsight_wire::{
+    Timestamp,
+    enrolment::DeviceKind,
+    link::{SIGN_IN_PATH, SignIn, SignedIn},
+};
+
+/// Routes of desktops.
+pub fn routes() -> Router<App> {
+    Router::new().route(SIGN_IN_PATH, post(sign_in))
+}
+
+/// Sign in at a desktop; mutual TLS.
+#[utoipa::path(post, path = "/api/v2/desktop/sign-in", tag = "desktop",
+    request_body(content = Object, description = "`login`, `password`, `dn` (absent: the person's own)"),
+    responses(
+        (status = 200, description = "`token` for the link, `person`, `dn`", body = Object),
+        (status = 401, description = "No device certificate, or login or password is wrong", body = ErrorBody),
+        (status = 422, description = "There is no such DN, or the person has none of their own", body = ErrorBody),
+        (status = 429, description = "Too many attempts", body = ErrorBody),
+    ))]
+pub(crate) async fn sign_in(
+    State(app): State<App>,
+    caller: Caller,
+    peer: Peer,
+    Input(request): Input<SignIn>,
+) -> Result<Json<SignedIn>, ApiError> {
+    let device = caller.require(&[DeviceKind::Desktop])?.id;
+    let login = &request.login;
+    let person = authenticate(&app, peer.address, login, &request.password, "desktop.sign-in").await?;
+    let dn = seat(&app, &person, request.dn).await?;
+    let now = Timestamp::now();
+    let session = Session {
+        person: person.id,
+        seat: Seat::Desktop { device, dn: dn.clone() },
+        created_at: now,
+        seen_at: now,
+        expires_at: expiry(&app, now),
+    };
+    let mut write = app.database.write().await?;
+    sessions::remove_expired(&mut write, now).await?;
+    let token = sessions::open(&mut write, &session).await?;
+    let (actor, object) = (person.login.as_str(), device.to_string());
+    let details = serde_json::json!({ "address": peer.address.to_string(), "dn": dn });
+    let record = audit::Record { at: now, actor, action: "desktop.sign-in", object: &object, details };
+    audit::append(&mut write, &record).await?;
+    write.commit().await?;
+    Ok(Json(SignedIn { token, person: person.id, dn }))
+}
+
+/// The end of a desktop's session that was used `now`.
+pub(crate) fn expiry(app: &App, now: Timestamp) -> Timestamp {
+    now.plus_ms(i64::from(app.config.desktop_hours) * 3_600_000)
+}
+
+async fn seat(app: &App, person: &Person, asked: Option<String>) -> Result<String, ApiError> {
+    let mut db = app.database.read().await?;
+    let found = match asked {
+        Some(number) => dns::by_number(&mut db, &number).await?,
+        None => dns::owned_by(&mut db, person.id).await?.into_iter().next(),
+    };
+    let found = found.map(|owned| owned.dn.number);
+    found
+        .ok_or_else(|| ApiError::unprocessable("no_such_dn", "there is no such DN; say at which one you sit"))
+}

@@ -1,0 +1,494 @@
+//! `/api/v2/interactions`: the list, and one interaction with its media, gaps and events.
+
+use crate::{
+    error::{ApiError, ErrorBody},
+    input::{Asked, Named},
+    session::User,
+    state::App,
+};
+use axum::{Json, Router, extract::State, routing::get};
+use hindsight_model::event::{Event, What};
+use hindsight_search::{Cursor, Filter, find, may_see};
+use hindsight_store::{
+    Connection, StoreError, audit, events,
+    interactions::{self, Interaction},
+    recordings::{self, Owned},
+    uploads,
+};
+use hindsight_wire::{
+    InteractionId, RecordingId, Timestamp,
+    manifest::{Media, Party, Pause, TrackQuality, VoiceTrack},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Interactions on a page, unless asked otherwise.
+const PAGE: u32 = 50;
+/// Longest text in a filter.
+const LONGEST_FILTER: usize = 200;
+
+/// Routes of interactions.
+pub fn routes() -> Router<App> {
+    Router::new().route("/api/v2/interactions", get(list)).route("/api/v2/interactions/{id}", get(detail))
+}
+
+/// What to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Login, name or DN of an agent who took part.
+    agent: Option<String>,
+    /// A number that called, was dialled or took part.
+    number: Option<String>,
+    /// Started at or after (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Started before (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<Timestamp>,
+    /// At most so many, up to 200.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of interactions.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InteractionPage {
+    /// Newest first.
+    items: Vec<InteractionSummary>,
+    /// For the next page; absent: this was the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// What a list shows of an interaction.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InteractionSummary {
+    #[schema(format = Uuid)]
+    id: String,
+    #[schema(format = DateTime)]
+    start_time: String,
+    #[schema(format = DateTime)]
+    stop_time: Option<String>,
+    duration_ms: Option<i64>,
+    caller_phone_number: String,
+    dialed_phone_number: String,
+    agents: Vec<AgentView>,
+    /// `active` or `ended`.
+    state: &'static str,
+    /// `complete`, `partial`, `missing`, `pending` or `none`.
+    voice: &'static str,
+    /// `complete`, `partial`, `missing`, `pending` or `none`.
+    screen: &'static str,
+    /// A recording of it was cut by a crash and repaired.
+    recovered: bool,
+    /// Recording was paused in it.
+    paused: bool,
+}
+
+/// Somebody at a DN of this site who took part.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentView {
+    login: String,
+    name: String,
+    dn: String,
+}
+
+/// An interaction with everything known of it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InteractionDetail {
+    #[serde(flatten)]
+    summary: InteractionSummary,
+    media_files: Vec<MediaFile>,
+    gaps: Vec<GapView>,
+    event_history: Vec<EventView>,
+}
+
+/// One recording of an interaction.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MediaFile {
+    #[schema(format = Uuid)]
+    id: String,
+    /// The run of recording: parts and monitors of one run share it.
+    #[schema(format = Uuid)]
+    capture: String,
+    /// `voice` or `screen`.
+    kind: &'static str,
+    part: Option<u32>,
+    /// Start of the media after the interaction's start; negative: before it.
+    offset_ms: Option<i64>,
+    duration_ms: Option<u64>,
+    /// The interaction's span of the media, milliseconds of media time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_ms: Option<u64>,
+    /// `recording`, `uploading`, `repairing`, `ready`, `recovered` or `failed`.
+    state: &'static str,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peaks_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    monitor: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dn: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tracks: Vec<TrackView>,
+    pauses: Vec<PauseView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quality: Vec<QualityView>,
+}
+
+/// A party's track.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackView {
+    /// `agent` or `customer`.
+    party: &'static str,
+    number: String,
+}
+
+/// A span that was asked not to be recorded, in media time.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PauseView {
+    from_ms: u64,
+    to_ms: Option<u64>,
+    by: String,
+    reason: String,
+}
+
+/// Packets of a track.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QualityView {
+    track: u64,
+    received: u64,
+    expected: u64,
+    lost: u64,
+    late: u64,
+    max_jitter: u32,
+    state: String,
+}
+
+/// Something that should have been recorded and is not there.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GapView {
+    /// `voice` or `screen`.
+    kind: &'static str,
+    /// Where; absent: not of one DN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dn: Option<String>,
+    reason: String,
+}
+
+/// Something that happened.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    #[schema(format = DateTime)]
+    at: String,
+    offset_ms: i64,
+    /// As in the event log: `call-offered`, `recording-paused`, …
+    #[serde(rename = "type")]
+    kind: String,
+    /// For people.
+    text: String,
+}
+
+/// Find interactions, newest first.
+#[utoipa::path(get, path = "/api/v2/interactions", tag = "interactions", params(ListQuery), responses(
+    (status = 200, description = "A page", body = InteractionPage),
+    (status = 400, description = "A filter cannot be read", body = ErrorBody),
+))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    user: User,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Json<InteractionPage>, ApiError> {
+    let text = |text: Option<String>| match text.map(|text| text.trim().to_owned()) {
+        Some(text) if text.len() > LONGEST_FILTER => Err(ApiError::bad_request("a filter is too long")),
+        text => Ok(text.filter(|text| !text.is_empty())),
+    };
+    let cursor = query.cursor.as_deref().map(str::parse::<Cursor>).transpose();
+    let filter = Filter {
+        agent: text(query.agent)?,
+        number: text(query.number)?,
+        from: query.from,
+        to: query.to,
+        after: cursor.map_err(|error| ApiError::bad_request(error.to_string()))?,
+    };
+    let mut db = app.database.read().await?;
+    let page = find(&mut db, &user.scope(), &filter, query.limit.unwrap_or(PAGE)).await?;
+    drop(db);
+    let details = serde_json::json!({
+        "agent": filter.agent, "number": filter.number, "from": filter.from, "to": filter.to,
+        "more": filter.after.is_some(), "found": page.items.len(),
+    });
+    record(&app, &user, "interaction.search", "", details).await?;
+    let items = page.items.iter().map(summary).collect();
+    Ok(Json(InteractionPage { items, next: page.next.map(|cursor| cursor.to_string()) }))
+}
+
+/// One interaction.
+#[utoipa::path(get, path = "/api/v2/interactions/{id}", tag = "interactions",
+    params(("id" = Uuid, Path, description = "The interaction")),
+    responses(
+        (status = 200, description = "The interaction", body = InteractionDetail),
+        (status = 404, description = "No such interaction, or not for you", body = ErrorBody),
+    ))]
+pub(crate) async fn detail(
+    State(app): State<App>,
+    user: User,
+    Named(id): Named<InteractionId>,
+) -> Result<Json<InteractionDetail>, ApiError> {
+    let mut db = app.database.read().await?;
+    if !may_see(&mut db, &user.scope(), id).await? {
+        return Err(ApiError::not_found());
+    }
+    let this = interactions::by_id(&mut db, id).await?.ok_or_else(ApiError::not_found)?;
+    let log = events::of_interaction(&mut db, id).await?;
+    let log: Vec<Event> = log.into_iter().filter_map(|entry| entry.event).collect();
+    let owned = recordings::of_interaction(&mut db, id).await?;
+    let media_files = media_files(&mut db, &this, &log, owned).await?;
+    drop(db);
+    record(&app, &user, "interaction.view", &id.to_string(), serde_json::Value::Null).await?;
+    let gap = |gap: &interactions::Gap| GapView {
+        kind: gap.kind.as_str(),
+        dn: Some(gap.dn.clone()).filter(|dn| !dn.is_empty()),
+        reason: gap.reason.clone(),
+    };
+    Ok(Json(InteractionDetail {
+        summary: summary(&this),
+        media_files,
+        gaps: this.gaps.iter().map(gap).collect(),
+        event_history: history(&this, &log),
+    }))
+}
+
+/// Writes down what a person did.
+pub(crate) async fn record(
+    app: &App,
+    user: &User,
+    action: &str,
+    object: &str,
+    details: serde_json::Value,
+) -> Result<(), ApiError> {
+    let mut write = app.database.write().await?;
+    let actor = &user.0.login;
+    audit::append(&mut write, &audit::Record { at: Timestamp::now(), actor, action, object, details })
+        .await?;
+    write.commit().await?;
+    Ok(())
+}
+
+fn summary(this: &Interaction) -> InteractionSummary {
+    let agent = |agent: &interactions::Agent| AgentView {
+        login: agent.login.clone(),
+        name: agent.name.clone(),
+        dn: agent.dn.clone(),
+    };
+    InteractionSummary {
+        id: this.id.to_string(),
+        start_time: this.started_at.to_string(),
+        stop_time: this.ended_at.map(|at| at.to_string()),
+        duration_ms: this.ended_at.map(|at| at.ms_since(this.started_at)),
+        caller_phone_number: this.caller.clone(),
+        dialed_phone_number: this.dialled.clone(),
+        agents: this.agents.iter().map(agent).collect(),
+        state: if this.ended_at.is_some() { "ended" } else { "active" },
+        voice: this.voice.as_str(),
+        screen: this.screen.as_str(),
+        recovered: this.recovered,
+        paused: this.paused,
+    }
+}
+
+async fn media_files(
+    db: &mut Connection,
+    this: &Interaction,
+    log: &[Event],
+    owned: Vec<Owned>,
+) -> Result<Vec<MediaFile>, StoreError> {
+    let mut files: Vec<MediaFile> = owned.iter().map(|owned| committed(this, owned)).collect();
+    for announced in announced(log) {
+        if owned.iter().any(|owned| owned.recording.id() == announced.recording) {
+            continue;
+        }
+        let upload = uploads::by_recording(db, announced.recording).await?;
+        files.push(arriving(announced, upload));
+    }
+    Ok(files)
+}
+
+/// A recording that events tell of.
+struct Announced {
+    recording: RecordingId,
+    capture: hindsight_wire::CaptureId,
+    kind: &'static str,
+    dn: Option<String>,
+}
+
+fn announced(log: &[Event]) -> Vec<Announced> {
+    let mut all = Vec::new();
+    for event in log {
+        match &event.what {
+            What::RecordingOpened { recording, capture } => {
+                all.push(Announced { recording: *recording, capture: *capture, kind: "voice", dn: None });
+            }
+            What::ScreenStarted { capture, recordings, dn, .. } => {
+                let one = |&recording| Announced {
+                    recording,
+                    capture: *capture,
+                    kind: "screen",
+                    dn: Some(dn.clone()),
+                };
+                all.extend(recordings.iter().map(one));
+            }
+            _ => {}
+        }
+    }
+    all.sort_by_key(|announced| announced.recording);
+    all.dedup_by_key(|announced| announced.recording);
+    all
+}
+
+fn arriving(announced: Announced, upload: Option<uploads::Upload>) -> MediaFile {
+    let (state, failure) = match upload.map(|upload| upload.state) {
+        None => ("recording", None),
+        Some(uploads::State::Open | uploads::State::Committed) => ("uploading", None),
+        Some(uploads::State::Refused(reason)) => ("failed", Some(reason)),
+    };
+    MediaFile {
+        id: announced.recording.to_string(),
+        capture: announced.capture.to_string(),
+        kind: announced.kind,
+        part: None,
+        offset_ms: None,
+        duration_ms: None,
+        from_ms: None,
+        to_ms: None,
+        state,
+        failure,
+        media_url: None,
+        peaks_url: None,
+        width: None,
+        height: None,
+        monitor: None,
+        dn: announced.dn,
+        tracks: Vec::new(),
+        pauses: Vec::new(),
+        quality: Vec::new(),
+    }
+}
+
+fn committed(this: &Interaction, owned: &Owned) -> MediaFile {
+    let recording = &owned.recording;
+    let manifest = &recording.manifest;
+    let id = manifest.recording;
+    let playable = matches!(recording.state, recordings::State::Ready | recordings::State::Recovered);
+    let url = |what: &str| playable.then(|| format!("/api/v2/recordings/{id}/{what}"));
+    let (tracks, screen): (&[VoiceTrack], _) = match &manifest.media {
+        Media::Voice { tracks } => (tracks, None),
+        Media::Screen { monitor, width, height, .. } => (&[], Some((*monitor, *width, *height))),
+    };
+    MediaFile {
+        id: id.to_string(),
+        capture: manifest.capture.to_string(),
+        kind: if recording.is_voice() { "voice" } else { "screen" },
+        part: Some(manifest.part),
+        offset_ms: Some(recording.started_at.ms_since(this.started_at)),
+        duration_ms: recording.duration_ms,
+        from_ms: Some(owned.from_ms),
+        to_ms: owned.to_ms,
+        state: recording.state.as_str(),
+        failure: recording.failure.clone(),
+        media_url: url("media"),
+        peaks_url: url("peaks").filter(|_| recording.is_voice()),
+        width: screen.map(|(_, width, _)| width),
+        height: screen.map(|(_, _, height)| height),
+        monitor: screen.map(|(monitor, ..)| monitor),
+        dn: manifest.dn.clone(),
+        tracks: tracks.iter().map(track).collect(),
+        pauses: manifest.pauses.iter().map(pause).collect(),
+        quality: manifest.quality.iter().map(quality).collect(),
+    }
+}
+
+fn track(track: &VoiceTrack) -> TrackView {
+    let party = match track.party {
+        Party::Agent => "agent",
+        Party::Customer => "customer",
+    };
+    TrackView { party, number: track.number_or_dn.clone() }
+}
+
+fn pause(pause: &Pause) -> PauseView {
+    let Pause { from_ms, to_ms, by, reason } = pause.clone();
+    PauseView { from_ms, to_ms, by, reason }
+}
+
+fn quality(quality: &TrackQuality) -> QualityView {
+    let TrackQuality { track, received, expected, lost, late, max_jitter, state, .. } = quality.clone();
+    QualityView { track, received, expected, lost, late, max_jitter, state }
+}
+
+fn history(this: &Interaction, log: &[Event]) -> Vec<EventView> {
+    let view = |event: &Event| EventView {
+        at: event.at.to_string(),
+        offset_ms: event.at.ms_since(this.started_at),
+        kind: kind(event),
+        text: describe(&event.what),
+    };
+    let mut views: Vec<(Timestamp, EventView)> = log.iter().map(|event| (event.at, view(event))).collect();
+    views.sort_by_key(|(at, _)| *at);
+    views.into_iter().map(|(_, view)| view).collect()
+}
+
+fn kind(event: &Event) -> String {
+    let json = serde_json::to_value(&event.what).unwrap_or_default();
+    json.get("type").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()
+}
+
+fn describe(what: &What) -> String {
+    match what {
+        What::CallOffered { caller, dialled, .. } => format!("{caller} calls {dialled}"),
+        What::CallEstablished { parties } => {
+            let numbers: Vec<&str> = parties.iter().map(|party| party.number.as_str()).collect();
+            format!("answered: {}", numbers.join(", "))
+        }
+        What::CallHeld { by } => format!("{by} put the call on hold"),
+        What::CallRetrieved { by } => format!("{by} took the call back"),
+        What::CallEnded { by: Some(by), .. } => format!("{by} ended the call"),
+        What::CallEnded { cause, by: None } => {
+            let cause = serde_json::to_value(cause).unwrap_or_default();
+            format!("the call ended: {}", cause.as_str().unwrap_or_default().replace('-', " "))
+        }
+        What::RecordingStarted { by, .. } => format!("recording started ({by})"),
+        What::RecordingPaused { by, reason } => format!("recording paused by {by}: {reason}"),
+        What::RecordingResumed { by } => format!("recording resumed by {by}"),
+        What::RecordingStopped { by } => format!("recording stopped ({by})"),
+        What::RecordingFailed { reason } => format!("recording failed: {reason}"),
+        What::RecordingOpened { .. } => "the media server opened a recording".to_owned(),
+        What::ScreenStarted { dn, recordings, .. } => {
+            format!("screen capture started at {dn}, monitors: {}", recordings.len())
+        }
+        What::ScreenGap { dn, reason } => format!("no screen from {dn}: {reason}"),
+        What::SessionEnded(record) => format!("media session over, status {}", record.status),
+    }
+}

@@ -1,0 +1,343 @@
+//! One link, from `Hello` to its end.
+
+use super::{
+    captures::Desktop,
+    director::{Message, terms},
+    hub::Membership,
+};
+use crate::{desktop, peer::usable, state::App};
+use axum::{
+    Error as SocketError,
+    extract::ws::{self, CloseFrame, WebSocket, close_code},
+};
+use hindsight_management::voice_config;
+use hindsight_model::Event;
+use hindsight_store::{
+    StoreError,
+    devices::{self, Device},
+    events,
+    presence::{self, DesktopLink},
+    sessions::{self, Seat},
+};
+use hindsight_wire::{
+    DeviceId, Timestamp,
+    enrolment::DeviceKind,
+    link::{Down, JournalEntry, PROTOCOL_VERSION, Up},
+};
+use std::time::{Duration, Instant};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// The first message comes within this time.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// A message is taken by the network within this time.
+const SEND_LIMIT: Duration = Duration::from_secs(15);
+/// How often the other side is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// It is not when nothing came for so long.
+const SILENCE_LIMIT: Duration = Duration::from_secs(50);
+/// Entries in one message.
+const MOST_ENTRIES: usize = 100;
+/// A desktop's session is extended so often.
+const EXTEND_EVERY: Duration = Duration::from_secs(600);
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the device closed it")]
+    Closed,
+    #[error("network: {0}")]
+    Network(#[from] SocketError),
+    #[error("nothing came for too long")]
+    Silent,
+    #[error("the device reads too slowly")]
+    Slow,
+    #[error("refused: {0}")]
+    Refused(&'static str),
+    #[error("the server ends")]
+    Shutdown,
+    #[error("another link took its place, or the device was revoked")]
+    Displaced,
+    #[error("storage: {0}")]
+    Store(#[from] StoreError),
+    #[error("configuration: {0}")]
+    Management(#[from] hindsight_management::ManagementError),
+}
+
+/// Serves a link to its end.
+pub async fn run(app: App, device: Device, socket: WebSocket) {
+    let (id, kind) = (device.id, device.kind.as_str());
+    let mut link = Link { app, device, socket, heard: Instant::now() };
+    let end = match link.hello().await {
+        Ok(seat) => link.serve(seat).await,
+        Err(end) => end,
+    };
+    tracing::info!(device = %id, kind, %end, "a link ended");
+    let code = match end {
+        End::Shutdown => close_code::AWAY,
+        End::Refused(_) | End::Displaced => close_code::POLICY,
+        End::Store(_) | End::Management(_) => close_code::ERROR,
+        End::Closed | End::Network(_) | End::Silent | End::Slow => close_code::NORMAL,
+    };
+    let close = ws::Message::Close(Some(CloseFrame { code, reason: "".into() }));
+    let _ = timeout(Duration::from_secs(1), link.socket.send(close)).await;
+}
+
+/// Who sits at a desktop, with the token that says so.
+struct Seated {
+    desktop: Desktop,
+    token: String,
+}
+
+/// The seat that a token is good for, with the certificate of this device only.
+async fn seated(app: App, caller: DeviceId, token: Option<String>) -> Result<Option<Seated>, StoreError> {
+    let Some(token) = token else { return Ok(None) };
+    let session = sessions::by_token(&mut *app.database.read().await?, &token, Timestamp::now()).await?;
+    Ok(session.and_then(|session| match session.seat {
+        Seat::Desktop { device, dn } if device == caller => {
+            Some(Seated { desktop: Desktop { person: session.person, dn }, token })
+        }
+        _ => None,
+    }))
+}
+
+async fn note_end(app: App, device: DeviceId, opened: Timestamp) -> Result<(), StoreError> {
+    let mut write = app.database.write().await?;
+    presence::link_down(&mut write, device, opened, Timestamp::now()).await?;
+    write.commit().await
+}
+
+struct Link {
+    app: App,
+    device: Device,
+    socket: WebSocket,
+    heard: Instant,
+}
+
+impl Link {
+    async fn hello(&mut self) -> Result<Option<Seated>, End> {
+        let first = timeout(HELLO_LIMIT, self.receive()).await.map_err(|_| End::Silent)??;
+        let Some(Up::Hello { protocol, version, token }) = first else {
+            return self.refuse("the first message is hello", false).await;
+        };
+        // This version and the two before it, as soon as there are any.
+        if !(PROTOCOL_VERSION.saturating_sub(2).max(1)..=PROTOCOL_VERSION).contains(&protocol) {
+            return self.refuse("this version of the link is not spoken here", false).await;
+        }
+        tracing::info!(device = %self.device.id, kind = self.device.kind.as_str(), version, "a link opened");
+        if self.device.kind != DeviceKind::Desktop {
+            return Ok(None);
+        }
+        match seated(self.app.clone(), self.device.id, token).await? {
+            Some(seated) => Ok(Some(seated)),
+            None => self.refuse("nobody is signed in at this desktop; sign in again", false).await,
+        }
+    }
+
+    async fn refuse<T>(&mut self, reason: &'static str, retry: bool) -> Result<T, End> {
+        self.send(&Down::Refused { reason: reason.to_owned(), retry }).await?;
+        Err(End::Refused(reason))
+    }
+
+    async fn serve(&mut self, seat: Option<Seated>) -> End {
+        let mut membership = self.app.hub.join(self.device.id, self.device.kind);
+        self.count();
+        let opened = Timestamp::now();
+        let end = match self.begin(seat.as_ref(), opened).await {
+            Ok(()) => self.exchange(&mut membership, seat.as_ref()).await.err().unwrap_or(End::Closed),
+            Err(end) => end,
+        };
+        let last = self.app.hub.leave(&membership);
+        self.count();
+        if seat.is_some() {
+            if last {
+                self.app.director.tell(Message::Down(self.device.id)).await;
+            }
+            if let Err(error) = note_end(self.app.clone(), self.device.id, opened).await {
+                tracing::warn!(%error, "the end of a desktop's link could not be noted");
+            }
+        }
+        end
+    }
+
+    fn count(&self) {
+        let links = self.app.hub.count(self.device.kind) as f64;
+        metrics::gauge!("hindsight_links", "kind" => self.device.kind.as_str()).set(links);
+    }
+
+    async fn begin(&mut self, seat: Option<&Seated>, now: Timestamp) -> Result<(), End> {
+        self.welcome().await?;
+        match seat {
+            None => self.configure().await,
+            Some(Seated { desktop, token }) => {
+                let mut write = self.app.database.write().await?;
+                let link = DesktopLink {
+                    device: self.device.id,
+                    person: desktop.person,
+                    dn: desktop.dn.clone(),
+                    from: now,
+                    to: None,
+                };
+                presence::link_up(&mut write, &link).await?;
+                sessions::touch(&mut write, token, now, desktop::expiry(&self.app, now)).await?;
+                write.commit().await?;
+                self.app.director.tell(Message::Up(self.device.id, desktop.clone())).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn welcome(&mut self) -> Result<(), End> {
+        let terms = terms(&self.app.database).await?;
+        let policy = (self.device.kind == DeviceKind::Desktop).then_some(terms.policy);
+        self.send(&Down::Welcome { protocol: PROTOCOL_VERSION, policy, recipients: terms.recipients }).await
+    }
+
+    async fn configure(&mut self) -> Result<(), End> {
+        let config = voice_config(&mut *self.app.database.read().await?).await?;
+        self.send(&Down::Config(config)).await
+    }
+
+    async fn exchange(&mut self, membership: &mut Membership, seat: Option<&Seated>) -> Result<(), End> {
+        let mut version = self.app.version.clone();
+        let mut pings = interval(PING_EVERY);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut extensions = interval(EXTEND_EVERY);
+        extensions.reset();
+        let shutdown = self.app.shutdown.clone();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(End::Shutdown),
+                () = membership.closed.cancelled() => return Err(End::Displaced),
+                Some(down) = membership.queue.recv() => self.send(&down).await?,
+                received = self.receive() => match received? {
+                    Some(up) => self.take(up).await?,
+                    None => return Err(End::Closed),
+                },
+                Ok(()) = version.changed() => match seat {
+                    Some(_) => self.welcome().await?,
+                    None => self.configure().await?,
+                },
+                _ = pings.tick() => self.ping().await?,
+                _ = extensions.tick() => self.extend(seat).await?,
+            }
+        }
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        if self.heard.elapsed() > SILENCE_LIMIT {
+            return Err(End::Silent);
+        }
+        self.put(ws::Message::Ping(bytes::Bytes::new())).await
+    }
+
+    /// A device that was revoked by another process loses its link here; a person's session goes on.
+    async fn extend(&mut self, seat: Option<&Seated>) -> Result<(), End> {
+        let now = Timestamp::now();
+        let device = devices::by_id(&mut *self.app.database.read().await?, self.device.id).await?;
+        if !device.is_some_and(|device| usable(&device, now)) {
+            return Err(End::Displaced);
+        }
+        if let Some(Seated { token, .. }) = seat {
+            if seated(self.app.clone(), self.device.id, Some(token.clone())).await?.is_none() {
+                return self.refuse("the session has ended; sign in again", false).await;
+            }
+            let mut write = self.app.database.write().await?;
+            sessions::touch(&mut write, token, now, desktop::expiry(&self.app, now)).await?;
+            write.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, up: Up) -> Result<(), End> {
+        let desktop = self.device.kind == DeviceKind::Desktop;
+        match up {
+            Up::Hello { .. } => self.refuse("hello comes once", true).await,
+            Up::Clock { sent_us } => {
+                let server_received_us = Timestamp::now().0;
+                self.send(&Down::Clock { sent_us, server_received_us, server_sent_us: Timestamp::now().0 })
+                    .await
+            }
+            Up::Events { .. } if desktop => self.refuse("desktops have no journal", false).await,
+            Up::Events { entries } if entries.len() > MOST_ENTRIES => {
+                self.refuse("too many events in one message", false).await
+            }
+            Up::Events { entries } => self.accept(&entries).await,
+            Up::ControlResult { request, error } => {
+                self.app.hub.answered(self.device.id, request, error);
+                Ok(())
+            }
+            Up::CaptureStarted { interactions, capture, recordings, .. } if desktop => {
+                let device = self.device.id;
+                let message = Message::Started { device, interactions, capture, recordings };
+                self.app.director.tell(message).await;
+                Ok(())
+            }
+            Up::CaptureEnded { interactions, error: Some(error), .. } if desktop => {
+                let device = self.device.id;
+                metrics::counter!("hindsight_captures_failed_total").increment(1);
+                self.app.director.tell(Message::Failed { device, interactions, error }).await;
+                Ok(())
+            }
+            Up::CaptureStarted { .. } | Up::CaptureEnded { .. } => Ok(()),
+            Up::WasOffline { from, to, captures } => {
+                tracing::info!(device = %self.device.id, %from, %to, captures = captures.len(), "it was offline");
+                Ok(())
+            }
+            Up::Spool { waiting, waiting_bytes, refused, free_bytes } => {
+                tracing::debug!(device = %self.device.id, waiting, waiting_bytes, refused, free_bytes, "spool");
+                if refused > 0 {
+                    tracing::warn!(device = %self.device.id, refused, "recordings were refused and are kept there");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes events durable, then says so, then acts on what was new.
+    async fn accept(&mut self, entries: &[JournalEntry]) -> Result<(), End> {
+        let now = Timestamp::now();
+        let mut write = self.app.database.write().await?;
+        let known = events::last_sequence(&mut write, self.device.id).await?;
+        let sequence = events::append_journal(&mut write, self.device.id, entries, now).await?;
+        write.commit().await?;
+        self.send(&Down::Accepted { sequence }).await?;
+        let new = entries.iter().filter(|entry| entry.sequence > known);
+        let events: Vec<Event> =
+            new.filter_map(|entry| serde_json::from_value(entry.event.clone()).ok()).collect();
+        metrics::counter!("hindsight_events_total").increment(events.len() as u64);
+        if !events.is_empty() {
+            self.app.director.tell(Message::Events(events)).await;
+        }
+        Ok(())
+    }
+
+    /// The next message of the device; `None`: it closed the link. Safe to drop at any await.
+    async fn receive(&mut self) -> Result<Option<Up>, End> {
+        loop {
+            let Some(frame) = self.socket.recv().await else { return Ok(None) };
+            self.heard = Instant::now();
+            match frame? {
+                ws::Message::Text(text) => match serde_json::from_str(&text) {
+                    Ok(up) => return Ok(Some(up)),
+                    Err(error) => {
+                        tracing::warn!(device = %self.device.id, %error, "a message could not be read");
+                        return Err(End::Refused("a message could not be read"));
+                    }
+                },
+                ws::Message::Binary(_) => return Err(End::Refused("messages are text")),
+                ws::Message::Close(_) => return Ok(None),
+                ws::Message::Ping(_) | ws::Message::Pong(_) => {}
+            }
+        }
+    }
+
+    async fn send(&mut self, down: &Down) -> Result<(), End> {
+        let text = serde_json::to_string(down).map_err(|error| StoreError::Conflict(error.to_string()))?;
+        self.put(ws::Message::Text(text.into())).await
+    }
+
+    async fn put(&mut self, message: ws::Message) -> Result<(), End> {
+        timeout(SEND_LIMIT, self.socket.send(message)).await.map_err(|_| End::Slow)??;
+        Ok(())
+    }
+}

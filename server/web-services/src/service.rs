@@ -1,0 +1,76 @@
+//! Starting and stopping the web services.
+
+use crate::{Config, WebError, presence, router::router, server, state::App, tls, uploads::expiry};
+use hindsight_crypto_server::CryptoClient;
+use hindsight_store::{Database, ObjectStore, UploadArea};
+use hindsight_wire::Timestamp;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// The web services, bound to their address.
+pub struct Service {
+    app: App,
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    began: Timestamp,
+}
+
+impl Service {
+    /// Loads what is needed and binds the address; connections wait until [`Service::serve`].
+    pub async fn bind(
+        config: Config,
+        database: Database,
+        objects: Arc<dyn ObjectStore>,
+        area: UploadArea,
+        crypto: CryptoClient,
+        shutdown: CancellationToken,
+    ) -> Result<Self, WebError> {
+        let tls = TlsAcceptor::from(Arc::new(tls::server_config(&config)?));
+        let address = config.listen;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| WebError::Listen { address, source })?;
+        let began = Timestamp::now();
+        presence::begin(&database, began).await?;
+        let app = App::new(config, database, objects, area, crypto, shutdown)?;
+        Ok(Self { app, listener, tls, began })
+    }
+
+    /// The address bound.
+    pub fn address(&self) -> Result<SocketAddr, WebError> {
+        let address = self.app.config.listen;
+        self.listener.local_addr().map_err(|source| WebError::Listen { address, source })
+    }
+
+    /// Serves until shutdown.
+    pub async fn serve(self) -> Result<(), WebError> {
+        let Self { app, listener, tls, began } = self;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "web services are up");
+        }
+        let background = [
+            tokio::spawn(presence::run(app.database.clone(), began)),
+            tokio::spawn(expiry::run(app.clone())),
+        ];
+        let (connections, shutdown) = (app.config.connections, app.shutdown.clone());
+        server::serve(listener, tls, router(app.clone()), connections, shutdown).await;
+        for task in background {
+            task.abort();
+        }
+        presence::note(&app.database, began).await?;
+        Ok(())
+    }
+}
+
+/// Runs the web services until shutdown.
+pub async fn run(
+    config: Config,
+    database: Database,
+    objects: Arc<dyn ObjectStore>,
+    area: UploadArea,
+    crypto: CryptoClient,
+    shutdown: CancellationToken,
+) -> Result<(), WebError> {
+    Service::bind(config, database, objects, area, crypto, shutdown).await?.serve().await
+}
