@@ -125,7 +125,9 @@ impl AuditLog {
             if line.previous != head.hash {
                 return Err(broken("it does not follow the line before it"));
             }
-            if hash(&line).ok().as_ref() != Some(&line.hash) {
+            // The exact text counts, not only what it means.
+            let same_text = serde_json::to_string(&line).is_ok_and(|written| written == text);
+            if !same_text || hash(&line).ok().as_ref() != Some(&line.hash) {
                 return Err(broken("it was changed"));
             }
             head = Head { sequence: line.sequence, hash: line.hash };
