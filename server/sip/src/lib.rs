@@ -9,6 +9,7 @@ pub mod flow;
 pub mod ids;
 pub mod message;
 pub mod proxy;
+pub mod rfc4475;
 pub mod transaction;
 pub mod transport;
 

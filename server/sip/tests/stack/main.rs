@@ -1,0 +1,3 @@
+//! The crate from outside: torture messages, simulated networks, hostile input, real sockets.
+
+mod torture;
