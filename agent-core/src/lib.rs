@@ -1,5 +1,28 @@
-//! Screen capture, encoding and its control; the program hindsight-recorder.
+//! What the desktop does, without a window: captures the screens of the person who is signed in, when the server says
+//! so, and hands the sealed recordings to the spool. The program around it is `hindsight-recorder`.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`capture`] | taking pictures: one trait, a backend per file |
+//! | [`encode`] | pictures to H.264 |
+//! | [`mux`] | H.264 to fragmented MP4 |
+//! | [`recording`] | one capture: threads, timeline, sealing, the spool |
+//! | [`controller`] | what to do and why: the pure state machine |
+//! | [`service`] | link, captures, spool and uploader around it |
+//! | [`config`], [`policy`], [`sign_in`], [`probe`] | settings, the server's policy, signing in, what the machine offers |
+//! | [`scene`] | the clock that tests read off the screen |
+//!
+//! Deliberately absent: a way to record without sealing, writing plaintext anywhere, capturing without a reason that
+//! the server gave (or the offline policy that it set), audio.
+
 pub mod capture;
+pub mod config;
+pub mod controller;
 pub mod encode;
 pub mod mux;
+pub mod policy;
+pub mod probe;
 pub mod recording;
+pub mod scene;
+pub mod service;
+pub mod sign_in;

@@ -1,1 +1,73 @@
-fn main() {}
+//! hindsight-recorder: records the screens of the person who is signed in, when the server says so. No window.
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use hindsight_agent_core::{
+    config::{ConfigError, ENVIRONMENT, RecorderConfig},
+    probe, service,
+};
+use std::{io::Write as _, path::PathBuf};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Settings, TOML; every key also as HINDSIGHT_RECORDER_… in the environment.
+    #[arg(long, env = "HINDSIGHT_RECORDER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Read the password from standard input.
+    #[arg(long)]
+    password_stdin: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run until told to stop (the default).
+    Run,
+    /// List backends and monitors, as JSON.
+    Probe,
+}
+
+fn main() -> anyhow::Result<()> {
+    // Pictures of the screen and data keys are in this memory: no core dumps, no reading of it by others of this user.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("forbidding core dumps")?;
+    let arguments = Arguments::parse();
+    let filter = std::env::var(format!("{ENVIRONMENT}LOG")).unwrap_or_else(|_| "info".to_owned());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let config = RecorderConfig::load(arguments.config.as_deref())?;
+    match arguments.command.unwrap_or(Command::Run) {
+        Command::Probe => {
+            let found = serde_json::to_string_pretty(&probe::probe(config.display.as_deref()))?;
+            writeln!(std::io::stdout(), "{found}")?;
+            Ok(())
+        }
+        Command::Run => run(config, arguments.password_stdin),
+    }
+}
+
+fn run(config: RecorderConfig, password_stdin: bool) -> anyhow::Result<()> {
+    if config.login.is_empty() {
+        return Err(ConfigError::NoLogin.into());
+    }
+    let password = config.password(password_stdin)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stop.send_replace(true);
+        });
+        service::run(config, password, stopped).await?;
+        Ok(())
+    })
+}

@@ -76,6 +76,8 @@ impl Encoder {
             .rate_control_mode(RateControlMode::Off)
             .skip_frames(false)
             .complexity(Complexity::Low)
+            .adaptive_quantization(false)
+            .background_detection(false)
             .max_frame_rate(FrameRate::from_hz(frame_rate as f32))
             .intra_frame_period(IntraFramePeriod::auto())
             .qp(QpRange::new(0, 51))

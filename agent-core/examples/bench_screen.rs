@@ -1,0 +1,127 @@
+//! Records a display with the real pipeline and prints what that cost, as one JSON line.
+//!
+//! `bench_screen --seconds 30 [--display :1] [--frame-rate 5] [--quantiser 26] [--backend x11] [--mp4 FILE]`
+//!
+//! The recording is sealed for a key made for this run and spooled in a temporary directory. `--mp4` writes the
+//! decrypted recording of the first monitor, so that its picture can be compared (SSIM): here, and nowhere in the
+//! product.
+
+use anyhow::Context as _;
+use clap::Parser;
+use hindsight_agent_core::{
+    capture::Backend,
+    recording::{Command, Origin, Run, RunEvent, RunJob},
+};
+use hindsight_seal::{PrivateKey, Recipient, open_all};
+use hindsight_spool::{Limits, Spool};
+use hindsight_wire::{CaptureId, ClockOffset, DeviceId, manifest::Signed, policy::CapturePolicy};
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+#[derive(Parser)]
+struct Arguments {
+    /// For how long.
+    #[arg(long, default_value_t = 30.0)]
+    seconds: f64,
+    /// Which display; without it the environment's.
+    #[arg(long)]
+    display: Option<String>,
+    /// Pictures a second.
+    #[arg(long, default_value_t = 5)]
+    frame_rate: u32,
+    /// H.264 quantiser.
+    #[arg(long, default_value_t = 26)]
+    quantiser: u8,
+    /// Which backend.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+    /// Where to write the decrypted recording of the first monitor.
+    #[arg(long)]
+    mp4: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let directory = tempfile::tempdir()?;
+    let key = rcgen::KeyPair::generate()?;
+    let certificate = rcgen::CertificateParams::new(vec!["bench".to_owned()])?.self_signed(&key)?;
+    let recipients = Arc::new(vec![Recipient::from_pem(&certificate.pem())?]);
+    let (events, happened) = mpsc::channel();
+    let cpu_before = cpu_seconds();
+    let started = Instant::now();
+    let run = Run::start(job(&arguments, directory.path().join("spool"), recipients)?, move |event| {
+        // The receiver outlives the run.
+        let _ = events.send(event);
+    })?;
+    let recordings = match happened.recv()? {
+        RunEvent::PartStarted { recordings, .. } => recordings,
+        RunEvent::Ended(result) => anyhow::bail!("the capture ended at once: {result:?}"),
+    };
+    let first_picture = started.elapsed();
+    std::thread::sleep(Duration::from_secs_f64(arguments.seconds).saturating_sub(first_picture));
+    run.command(Command::Finish);
+    run.join()?;
+    let cpu = cpu_seconds() - cpu_before;
+    for event in happened {
+        if let RunEvent::Ended(result) = event {
+            result?;
+        }
+    }
+    let mut bytes = 0;
+    for (number, recording) in recordings.iter().enumerate() {
+        let sealed = std::fs::read(directory.path().join("spool").join(recording.to_string()).join("sealed"))?;
+        bytes += sealed.len();
+        if let (0, Some(path)) = (number, &arguments.mp4) {
+            let key = PrivateKey::from_pkcs8_pem(&key.serialize_pem())?;
+            std::fs::write(path, open_all(recording.0, &sealed, &key)?).context("writing the MP4")?;
+        }
+    }
+    let line = serde_json::json!({
+        "cpuSeconds": cpu,
+        "seconds": arguments.seconds,
+        "cpuPercent": cpu / arguments.seconds * 100.0,
+        "bytes": bytes,
+        "megabytesPerHour": bytes as f64 / arguments.seconds * 3600.0 / 1e6,
+        "monitors": recordings.len(),
+        "startToFirstPictureMs": first_picture.as_millis() as u64,
+    });
+    #[allow(clippy::print_stdout)] // The figure is what this program is for.
+    {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn job(arguments: &Arguments, spool: PathBuf, recipients: Arc<Vec<Recipient>>) -> anyhow::Result<RunJob> {
+    Ok(RunJob {
+        backend: arguments.backend,
+        display: arguments.display.clone(),
+        policy: CapturePolicy {
+            frame_rate: arguments.frame_rate,
+            quantiser: arguments.quantiser,
+            ..CapturePolicy::default()
+        },
+        recipients,
+        spool: Spool::open(spool, Limits::default())?,
+        sign: Arc::new(|document| {
+            use base64::{Engine as _, engine::general_purpose::STANDARD};
+            Ok(Signed { document: STANDARD.encode(document), signature: String::new() })
+        }),
+        clock: Arc::new(ClockOffset::default),
+        device: DeviceId::new(),
+        person: None,
+        dn: None,
+        origin: Origin::new(CaptureId::new()),
+        interactions: Vec::new(),
+        paused: None,
+    })
+}
+
+/// Processor time of this process, user and system.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}

@@ -1,0 +1,46 @@
+//! The scenes and the stage that they are drawn on.
+
+mod clock;
+mod motion;
+mod office;
+mod stage;
+
+pub use stage::Stage;
+
+use std::time::Duration;
+
+/// Which scene.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Kind {
+    Idle,
+    Office,
+    Motion,
+    Clock,
+}
+
+/// Something that goes on on a stage.
+pub trait Scene {
+    /// Draws what has happened until `elapsed`; gives the time at which to call again.
+    fn draw(&mut self, stage: &mut Stage, elapsed: Duration) -> anyhow::Result<Duration>;
+}
+
+impl Kind {
+    /// Draws the first picture.
+    pub fn start(self, stage: &mut Stage) -> anyhow::Result<Box<dyn Scene>> {
+        let office = office::Office::open(stage)?;
+        Ok(match self {
+            Kind::Idle => Box::new(Idle),
+            Kind::Office => Box::new(office),
+            Kind::Motion => Box::new(motion::Motion::open(stage)?),
+            Kind::Clock => Box::new(clock::Clock::open(stage, office)?),
+        })
+    }
+}
+
+struct Idle;
+
+impl Scene for Idle {
+    fn draw(&mut self, _stage: &mut Stage, elapsed: Duration) -> anyhow::Result<Duration> {
+        Ok(elapsed + Duration::from_millis(500))
+    }
+}

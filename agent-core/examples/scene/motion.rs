@@ -1,0 +1,33 @@
+//! Everything moves, as in a video.
+
+use super::{Scene, Stage, stage::area};
+use std::time::Duration;
+
+const STEP: Duration = Duration::from_micros(66_667);
+const TILE: u16 = 64;
+
+pub struct Motion {
+    turn: u32,
+}
+
+impl Motion {
+    pub fn open(stage: &mut Stage) -> anyhow::Result<Self> {
+        stage.fill(0, area(0, 0, stage.width, stage.height))?;
+        Ok(Self { turn: 0 })
+    }
+}
+
+impl Scene for Motion {
+    fn draw(&mut self, stage: &mut Stage, elapsed: Duration) -> anyhow::Result<Duration> {
+        self.turn = (elapsed.as_micros() / STEP.as_micros()) as u32 + 1;
+        for row in 0..stage.height.div_ceil(TILE) {
+            for column in 0..stage.width.div_ceil(TILE) {
+                let shade = (u32::from(row) * 13 + u32::from(column) * 29 + self.turn * 5) & 0xFF;
+                let colour = shade << 16 | (255 - shade) << 8 | ((shade * 3) & 0xFF);
+                let shift = (self.turn * 7 % u32::from(TILE)) as i16;
+                stage.fill(colour, area((column * TILE) as i16 - shift, (row * TILE) as i16, TILE - 4, TILE - 4))?;
+            }
+        }
+        Ok(STEP * (self.turn))
+    }
+}

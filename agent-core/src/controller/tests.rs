@@ -1,0 +1,207 @@
+use super::*;
+use hindsight_wire::policy::OfflinePolicy;
+
+struct Rig {
+    controller: Controller,
+    up: Duration,
+}
+
+impl Rig {
+    fn signed_in() -> Self {
+        let mut rig = Self { controller: Controller::new(None), up: Duration::from_secs(100) };
+        rig.take(Input::SignedIn);
+        rig.take(Input::LinkUp { policy: Some(CapturePolicy::default()), recipients: vec!["A".to_owned()] });
+        rig
+    }
+
+    fn take(&mut self, input: Input) -> Vec<Action> {
+        let now = Moment { at: Timestamp(self.up.as_micros() as i64), up: self.up };
+        self.controller.handle(input, now, &mut CaptureId::new)
+    }
+
+    fn after(&mut self, wait: Duration, input: Input) -> Vec<Action> {
+        self.up += wait;
+        self.take(input)
+    }
+
+    /// Starts, and waits until no pause can follow.
+    fn start(&mut self, interaction: InteractionId) -> Vec<Action> {
+        assert_eq!(self.take(start(interaction)), [], "a pause may follow");
+        self.after(Duration::from_millis(40), Input::Tick)
+    }
+
+    fn started(&mut self) -> Vec<Action> {
+        self.take(Input::PartStarted { part: 1, recordings: vec![RecordingId::new()], at: Timestamp(0) })
+    }
+}
+
+fn start(interaction: InteractionId) -> Input {
+    Input::Start { interaction, recipients: vec!["A".to_owned()], policy: CapturePolicy::default() }
+}
+
+fn pause(interaction: InteractionId) -> Input {
+    Input::Pause { interaction, by: "alice".to_owned(), reason: "card".to_owned() }
+}
+
+#[test]
+fn a_second_interaction_shares_the_capture_and_the_last_one_ends_it() {
+    let mut rig = Rig::signed_in();
+    let (call, chat) = (InteractionId::new(), InteractionId::new());
+    let actions = rig.start(call);
+    let [Action::Start(began)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((began.part, &began.interactions[..]), (1, &[call][..]));
+    assert!(matches!(&rig.started()[..], [Action::Send(Message::Started { .. })]));
+    let actions = rig.start(chat);
+    assert!(matches!(&actions[..], [Action::Mark(Mark::Begin(id)), Action::Send(Message::Started { .. })] if *id == chat));
+    let actions = rig.take(Input::Stop(call));
+    assert!(matches!(&actions[..], [Action::Mark(Mark::End(id)), Action::Send(Message::Ended { .. })] if *id == call));
+    assert_eq!(rig.take(Input::Stop(chat)), [Action::Finish]);
+    let actions = rig.take(Input::Ended { error: None });
+    let [Action::Send(Message::Ended { interactions, error: None, .. })] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(interactions, &[chat]);
+}
+
+#[test]
+fn one_pause_holds_for_all_and_a_call_that_begins_paused_begins_without_pixels() {
+    let mut rig = Rig::signed_in();
+    let (call, chat) = (InteractionId::new(), InteractionId::new());
+    rig.start(call);
+    rig.started();
+    assert!(matches!(&rig.take(pause(call))[..], [Action::Mark(Mark::Pause { .. })]));
+    rig.start(chat);
+    assert_eq!(rig.take(Input::Resume(chat)), []);
+    let actions = rig.take(Input::Stop(call));
+    assert_eq!(actions.last(), Some(&Action::Mark(Mark::Resume)), "the paused one is gone");
+    rig.take(pause(chat));
+    rig.take(Input::Ended { error: Some("display lost".to_owned()) });
+    let actions = rig.after(Duration::from_secs(3), Input::Tick);
+    let [Action::Start(again)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(again.paused, Some(("alice".to_owned(), "card".to_owned())));
+    assert_eq!(again.part, 2, "it goes on in the next part of the same capture");
+}
+
+#[test]
+fn a_long_call_opens_new_parts_and_without_a_link_it_ends_at_the_limit() {
+    let mut rig = Rig::signed_in();
+    rig.start(InteractionId::new());
+    rig.started();
+    let limit = Duration::from_secs(240 * 60);
+    assert_eq!(rig.after(limit - Duration::from_secs(1), Input::Tick), []);
+    assert_eq!(rig.after(Duration::from_secs(1), Input::Tick), [Action::NextPart]);
+    rig.take(Input::LinkLost);
+    assert_eq!(rig.after(limit, Input::Tick), [Action::Finish]);
+}
+
+#[test]
+fn without_offline_policy_the_gap_is_reported_and_nothing_is_captured() {
+    let mut rig = Rig::signed_in();
+    rig.take(Input::LinkLost);
+    assert_eq!(rig.after(Duration::from_secs(600), Input::Tick), []);
+    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![] });
+    let [Action::Send(Message::WasOffline { from, to, captures })] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((to.ms_since(*from), captures.len()), (600_000, 0));
+}
+
+#[test]
+fn the_offline_policy_keeps_up_to_its_limit_and_hands_over_to_the_call_under_way() {
+    let mut rig = Rig::signed_in();
+    let policy = CapturePolicy { offline: OfflinePolicy::Keep { max_minutes: 10 }, ..CapturePolicy::default() };
+    rig.take(Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()] });
+    rig.take(Input::LinkLost);
+    assert_eq!(rig.after(Duration::from_secs(2), Input::Tick), [], "a link that comes back at once was not away");
+    let actions = rig.after(Duration::from_secs(2), Input::Tick);
+    let [Action::Start(began)] = &actions[..] else { panic!("{actions:?}") };
+    assert!(began.interactions.is_empty() && began.recipients == ["A"]);
+    let capture = began.capture;
+    rig.started();
+    let actions = rig.after(Duration::from_secs(60), Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()] });
+    assert!(actions.iter().any(|action| matches!(action,
+        Action::Send(Message::WasOffline { captures, .. }) if captures == &[capture])));
+    let call = InteractionId::new();
+    let actions = rig.start(call);
+    assert!(matches!(&actions[..], [Action::Mark(Mark::Begin(_)), Action::Send(_)]), "{actions:?}");
+    assert_eq!(rig.after(Duration::from_secs(60), Input::Tick), []);
+    rig.take(Input::Stop(call));
+    rig.take(Input::Ended { error: None });
+    rig.take(Input::LinkLost);
+    assert!(matches!(&rig.after(Duration::from_secs(4), Input::Tick)[..], [Action::Start(_)]));
+    rig.started();
+    assert_eq!(rig.after(Duration::from_secs(600), Input::Tick), [Action::Finish], "the limit");
+}
+
+#[test]
+fn a_capture_that_a_crash_cut_goes_on_as_the_next_part() {
+    let mut rig = Rig::signed_in();
+    let (call, old, recording) = (InteractionId::new(), CaptureId::new(), RecordingId::new());
+    rig.take(Input::Recovered(Continuation {
+        capture: old,
+        last_part: 3,
+        recordings: vec![Some(recording)],
+        interactions: vec![call],
+    }));
+    let actions = rig.start(call);
+    let [Action::Start(again)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((again.capture, again.part, &again.previous[..]), (old, 4, &[Some(recording)][..]));
+}
+
+#[test]
+fn another_recipient_opens_a_new_part() {
+    let mut rig = Rig::signed_in();
+    rig.start(InteractionId::new());
+    rig.started();
+    let (interaction, policy) = (InteractionId::new(), CapturePolicy::default());
+    rig.take(Input::Start { interaction, recipients: vec!["B".to_owned()], policy });
+    let actions = rig.after(Duration::from_millis(40), Input::Tick);
+    assert_eq!(actions.last(), Some(&Action::Recipients(vec!["A".to_owned(), "B".to_owned()])));
+}
+
+#[test]
+fn what_happens_without_a_link_is_told_when_it_is_back() {
+    let mut rig = Rig::signed_in();
+    rig.start(InteractionId::new());
+    rig.take(Input::LinkLost);
+    assert_eq!(rig.started(), []);
+    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![] });
+    assert!(actions.iter().any(|action| matches!(action, Action::Send(Message::Started { .. }))));
+}
+
+#[test]
+fn the_program_ends_when_the_capture_has() {
+    let mut rig = Rig::signed_in();
+    rig.start(InteractionId::new());
+    rig.started();
+    assert_eq!(rig.take(Input::Shutdown), [Action::Finish]);
+    assert!(!rig.controller.is_done());
+    rig.take(Input::Ended { error: None });
+    assert!(rig.controller.is_done());
+}
+
+#[test]
+fn a_call_that_is_paused_when_it_is_named_gives_no_pixel() {
+    let mut rig = Rig::signed_in();
+    let call = InteractionId::new();
+    assert_eq!(rig.take(start(call)), []);
+    assert_eq!(rig.after(Duration::from_millis(30), pause(call)), []);
+    let actions = rig.after(Duration::from_millis(10), Input::Tick);
+    let [Action::Start(began)] = &actions[..] else { panic!("{actions:?}") };
+    assert!(began.paused.is_some());
+}
+
+#[test]
+fn a_pause_outlives_a_lost_link_and_ends_when_the_server_does_not_renew_it() {
+    let mut rig = Rig::signed_in();
+    let call = InteractionId::new();
+    rig.start(call);
+    rig.started();
+    rig.take(pause(call));
+    for renewed in [true, false] {
+        rig.take(Input::LinkLost);
+        rig.after(Duration::from_secs(60), Input::LinkUp { policy: None, recipients: vec![] });
+        assert_eq!(rig.take(start(call)), []);
+        if renewed {
+            assert_eq!(rig.take(pause(call)), []);
+        }
+        let expected = if renewed { vec![] } else { vec![Action::Mark(Mark::Resume)] };
+        assert_eq!(rig.after(Duration::from_secs(2), Input::Tick), expected);
+    }
+}

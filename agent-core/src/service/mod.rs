@@ -1,0 +1,373 @@
+//! The recorder as a running program: link, captures, spool and uploader around the [`crate::controller`].
+//!
+//! Order of a start: spool (what a crash left is trimmed) → identity (enrols if it must) → manifests of what was cut →
+//! uploader (runs from here on, signed in or not) → sign-in → link. Nothing but the enrolment and a refused sign-in
+//! needs a person; everything else is tried again for ever.
+
+mod captures;
+mod recovery;
+
+use crate::{
+    config::{ConfigError, RecorderConfig},
+    controller::{Action, Controller, Input, Message, Moment},
+    policy::{KeptPolicy, PolicyFile, within_sense},
+    recording::{RecordingError, RunEvent, media_clock_us},
+    sign_in::{Credentials, SignInError, sign_in},
+};
+use captures::Captures;
+use hindsight_link::{Hello, Identity, Link, LinkConfig, LinkError, LinkEvent, LinkHandle};
+use hindsight_spool::{Spool, SpoolError, UploadConfig, UploadStatus, Uploader};
+use hindsight_wire::{
+    CaptureId, Timestamp,
+    enrolment::DeviceKind,
+    link::{Down, SignedIn, Up},
+};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+/// Wait between two tries to reach a server that does not answer.
+const RETRY: Duration = Duration::from_secs(3);
+/// The spool's state is told this often, and at most this often when it changes.
+const SPOOL_EVERY: Duration = Duration::from_secs(60);
+const SPOOL_AT_MOST: Duration = Duration::from_secs(1);
+
+/// Why the recorder cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Identity or enrolment.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The spool directory.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Wrong login or password, or no such DN.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    /// The data directory.
+    #[error("the data directory {0}: {1}")]
+    DataDir(std::path::PathBuf, std::io::Error),
+    /// Signing what a crash left.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// Neither configured nor known from the enrolment.
+    #[error("no address of the web services is known (`address`)")]
+    NoAddress,
+    /// Another recorder has the data directory.
+    #[error("another recorder uses the data directory {0}")]
+    Taken(std::path::PathBuf),
+}
+
+/// Runs until `stop` says so and the capture is closed.
+pub async fn run(
+    config: RecorderConfig,
+    password: zeroize::Zeroizing<String>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), ServiceError> {
+    let _lock = open_data_dir(&config.data_dir)?;
+    let (spool_dir, limits) = (config.data_dir.join("spool"), config.spool.clone());
+    let spool = blocking(move || Spool::open(spool_dir, limits)).await?;
+    let Some(identity) = until_stopped(&mut stop, enrol(&config)).await.transpose()? else { return Ok(()) };
+    let identity = Arc::new(identity);
+    let address = config.address.clone().or_else(|| identity.address().map(str::to_owned));
+    let address = address.ok_or(ServiceError::NoAddress)?;
+    let continuations = {
+        let (spool, identity) = (spool.clone(), identity.clone());
+        blocking(move || recovery::sign_interrupted(&spool, &identity)).await?
+    };
+    let uploader = uploader(&spool, &identity, &address)?;
+    let mut spool_status = uploader.status();
+    let uploading = tokio::spawn(uploader.run());
+    let credentials = Credentials { login: config.login.clone(), password, dn: config.dn.clone() };
+    let signed_in = until_stopped(&mut stop, first_sign_in(&identity, &address, &credentials)).await.transpose()?;
+    let Some(signed_in) = signed_in else { return Ok(()) };
+    tracing::info!("signed in");
+    let token = Arc::new(Mutex::new(signed_in.token.clone()));
+    let (link, link_events) = open_link(&identity, &address, &token);
+    let captures = Captures::new(&config, spool, identity.clone(), link.clone(), &signed_in);
+    let policy_file = PolicyFile::new(&config.data_dir);
+    let kept = policy_file.load().map(|kept| (kept.policy, kept.recipients));
+    let mut service = Service {
+        controller: Controller::new(kept),
+        captures,
+        link,
+        policy_file,
+        identity,
+        address,
+        credentials,
+        token,
+        spool_told: None,
+    };
+    service.take(Input::SignedIn);
+    for continuation in continuations {
+        service.take(Input::Recovered(continuation));
+    }
+    service.serve(link_events, &mut spool_status, &mut stop).await;
+    uploading.abort();
+    Ok(())
+}
+
+struct Service {
+    controller: Controller,
+    captures: Captures,
+    link: LinkHandle,
+    policy_file: PolicyFile,
+    identity: Arc<Identity>,
+    address: String,
+    credentials: Credentials,
+    token: Arc<Mutex<String>>,
+    spool_told: Option<Instant>,
+}
+
+impl Service {
+    /// Priorities: what the server says (a pause above all), what captures tell, the order to stop, time, the spool.
+    async fn serve(
+        &mut self,
+        mut link_events: mpsc::Receiver<LinkEvent>,
+        spool: &mut watch::Receiver<UploadStatus>,
+        stop: &mut watch::Receiver<bool>,
+    ) {
+        let mut stopping = false;
+        while !self.controller.is_done() {
+            let tick = self.controller.next_tick(now()).saturating_sub(now().up);
+            let (link_up, spool_due, spool_may) = (self.link.is_up(), self.spool_due(), self.spool_may_be_told());
+            tokio::select! {
+                biased;
+                event = link_events.recv() => match event {
+                    Some(event) => self.link_event(event).await,
+                    None => return,
+                },
+                event = self.captures.next_event() => self.run_event(event).await,
+                _ = stop.changed(), if !stopping => {
+                    stopping = true;
+                    tracing::info!("stopping");
+                    self.take(Input::Shutdown);
+                }
+                () = tokio::time::sleep(tick) => self.take(Input::Tick),
+                () = sleep_until(spool_due), if link_up => self.tell_spool(spool),
+                changed = spool.changed(), if link_up && spool_may => {
+                    if changed.is_ok() {
+                        self.tell_spool(spool);
+                    }
+                }
+            }
+        }
+        // A moment for the last messages; the manifests say the same.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    fn take(&mut self, input: Input) {
+        for action in self.controller.handle(input, now(), &mut CaptureId::new) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start(start) => self.captures.start(start),
+            Action::Mark(mark) => self.captures.mark(mark),
+            Action::NextPart => self.captures.next_part(),
+            Action::Recipients(pem) => self.captures.recipients(&pem),
+            Action::Finish => self.captures.finish(),
+            Action::Send(message) => self.send(message),
+            Action::Keep { policy, recipients } => {
+                if let Err(error) = self.policy_file.store(&KeptPolicy { policy, recipients }) {
+                    tracing::warn!(%error, "the policy could not be kept for a start without the server");
+                }
+            }
+        }
+    }
+
+    fn send(&self, message: Message) {
+        if let Err(error) = self.link.send(Up::from(message)) {
+            tracing::warn!(%error, "a message to the server was not taken");
+        }
+    }
+
+    async fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(welcome) => {
+                let policy = welcome.policy.as_ref().map(within_sense);
+                self.take(Input::LinkUp { policy, recipients: welcome.recipients });
+                self.spool_told = None;
+            }
+            LinkEvent::Lost { reason, .. } => {
+                tracing::info!(reason, "the link is lost");
+                self.take(Input::LinkLost);
+            }
+            LinkEvent::Refused { reason, retry } => {
+                tracing::warn!(reason, retry, "the link is refused");
+                self.take(Input::LinkLost);
+                if !retry {
+                    self.sign_in_again().await;
+                }
+            }
+            LinkEvent::Down(down) => self.down(down),
+        }
+    }
+
+    fn down(&mut self, down: Down) {
+        match down {
+            Down::StartCapture { interaction, recipients, policy } => {
+                tracing::info!(%interaction, "capture wanted");
+                self.take(Input::Start { interaction, recipients, policy: within_sense(&policy) });
+            }
+            Down::StopCapture { interaction } => {
+                tracing::info!(%interaction, "capture no longer wanted");
+                self.take(Input::Stop(interaction));
+            }
+            Down::PauseCapture { interaction, by, reason } => {
+                tracing::info!(%interaction, "pause");
+                self.take(Input::Pause { interaction, by, reason });
+            }
+            Down::ResumeCapture { interaction } => {
+                tracing::info!(%interaction, "resume");
+                self.take(Input::Resume(interaction));
+            }
+            Down::Welcome { policy: Some(policy), recipients, .. } => {
+                self.take(Input::LinkUp { policy: Some(within_sense(&policy)), recipients });
+            }
+            Down::Welcome { policy: None, .. }
+            | Down::Refused { .. }
+            | Down::Clock { .. }
+            | Down::Accepted { .. }
+            | Down::Config(_)
+            | Down::Control { .. } => tracing::debug!("a message that is not for a desktop"),
+        }
+    }
+
+    async fn run_event(&mut self, event: RunEvent) {
+        match event {
+            RunEvent::PartStarted { part, recordings, at } => {
+                tracing::info!(part, monitors = recordings.len(), "capturing");
+                self.take(Input::PartStarted { part, recordings, at });
+            }
+            RunEvent::Ended(result) => {
+                self.captures.ended().await;
+                let error = result.err().map(|error| error.to_string());
+                match &error {
+                    Some(error) => tracing::warn!(error, "the capture broke off"),
+                    None => tracing::info!("the capture ended"),
+                }
+                self.take(Input::Ended { error });
+            }
+        }
+    }
+
+    /// The server has forgotten the session: a new one. The link keeps trying meanwhile.
+    async fn sign_in_again(&mut self) {
+        match sign_in(&self.identity, &self.address, &self.credentials).await {
+            Ok(signed_in) => {
+                *self.token.lock().unwrap_or_else(PoisonError::into_inner) = signed_in.token.clone();
+                self.captures.signed_in(&signed_in);
+                self.link.reconnect();
+            }
+            Err(error) => tracing::error!(%error, "signing in again failed"),
+        }
+    }
+
+    fn spool_due(&self) -> Instant {
+        self.spool_told.map_or_else(Instant::now, |told| told + SPOOL_EVERY)
+    }
+
+    fn spool_may_be_told(&self) -> bool {
+        self.spool_told.is_none_or(|told| told.elapsed() >= SPOOL_AT_MOST)
+    }
+
+    fn tell_spool(&mut self, spool: &mut watch::Receiver<UploadStatus>) {
+        self.spool_told = Some(Instant::now());
+        let message = spool.borrow_and_update().to_link();
+        if let Err(error) = self.link.send(message) {
+            tracing::debug!(%error, "the spool's state was not taken");
+        }
+    }
+}
+
+fn now() -> Moment {
+    Moment { at: Timestamp::now(), up: Duration::from_micros(media_clock_us()) }
+}
+
+/// Makes the data directory, for this user only, and takes it.
+fn open_data_dir(dir: &Path) -> Result<std::fs::File, ServiceError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let refuse = |error| ServiceError::DataDir(dir.to_owned(), error);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refuse)?;
+    let lock = std::fs::File::create(dir.join("recorder.lock")).map_err(refuse)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| ServiceError::Taken(dir.to_owned()))?;
+    Ok(lock)
+}
+
+/// Gets the identity; waits for a server that cannot be reached.
+async fn enrol(config: &RecorderConfig) -> Result<Identity, ServiceError> {
+    let enrolment = config.enrolment()?;
+    let (dir, name) = (config.data_dir.join("identity"), config.device_name());
+    loop {
+        match Identity::load_or_enrol(&dir, DeviceKind::Desktop, &name, enrolment.as_ref()).await {
+            Err(LinkError::Unreachable(error)) => tracing::warn!(error, "the server cannot be reached to enrol"),
+            other => return Ok(other?),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn first_sign_in(
+    identity: &Identity,
+    address: &str,
+    credentials: &Credentials,
+) -> Result<SignedIn, ServiceError> {
+    loop {
+        match sign_in(identity, address, credentials).await {
+            Err(SignInError::Unreachable(error)) => tracing::warn!(error, "the server cannot be reached to sign in"),
+            other => return Ok(other?),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+fn uploader(spool: &Spool, identity: &Identity, address: &str) -> Result<Uploader, ServiceError> {
+    let config = UploadConfig { base_url: format!("https://{address}"), ..UploadConfig::default() };
+    Ok(Uploader::new(spool.clone(), identity.http_client()?, identity.ca_pem(), &config)?)
+}
+
+fn open_link(
+    identity: &Identity,
+    address: &str,
+    token: &Arc<Mutex<String>>,
+) -> (LinkHandle, mpsc::Receiver<LinkEvent>) {
+    let token = token.clone();
+    Link::spawn(identity, LinkConfig::new(address), None, move || Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        token: Some(token.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+    })
+}
+
+/// `None`: stopped first.
+async fn until_stopped<T>(stop: &mut watch::Receiver<bool>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        _ = stop.changed() => None,
+        done = work => Some(done),
+    }
+}
+
+async fn blocking<T: Send + 'static, E: Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, ServiceError>
+where
+    ServiceError: From<E>,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(RecordingError::Thread(error.to_string()).into()),
+    }
+}
