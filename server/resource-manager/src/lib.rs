@@ -1,1 +1,22 @@
-//! SIP proxy before the pool of media servers.
+//! SIP proxy before the pool of media servers: every leg of a conference reaches the same living media server.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`config`] | process settings |
+//! | [`pool`] | pure: which media servers are alive, how loaded, which one is next |
+//! | [`session`] | pure: sessions, which conference is where, one record per session |
+//! | [`state`] | pure: the stateful proxy between events and commands of the SIP stack |
+//! | [`service`] | the loop: sockets, journal, clock |
+//!
+//! Deliberately absent: media, registrations, authentication (it listens to components only), names in Contact (addresses).
+
+pub mod config;
+pub mod error;
+pub mod pool;
+pub mod service;
+pub mod session;
+pub mod state;
+
+pub use config::Config;
+pub use error::ResourceManagerError;
+pub use service::run;

@@ -60,7 +60,12 @@ impl Pool {
             missed: 0,
             asked: false,
         };
-        Self { servers: addresses.iter().map(server).collect(), interval, allowed_misses: allowed_misses.max(1), next_check: None }
+        Self {
+            servers: addresses.iter().map(server).collect(),
+            interval,
+            allowed_misses: allowed_misses.max(1),
+            next_check: None,
+        }
     }
 
     /// When [`Pool::due`] wants to be called; `None`: at once.
@@ -77,7 +82,8 @@ impl Pool {
         self.next_check = Some(now + self.interval);
         let mut lost = Vec::new();
         for server in &mut self.servers {
-            if std::mem::replace(&mut server.asked, true) && miss(server, self.allowed_misses) == Change::Lost {
+            if std::mem::replace(&mut server.asked, true) && miss(server, self.allowed_misses) == Change::Lost
+            {
                 lost.push(server.address);
             }
         }
@@ -112,7 +118,9 @@ impl Pool {
     pub fn choose(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
         let candidates = self.servers.iter().filter(|server| !tried.contains(&server.address));
         let usable = candidates.filter(|server| matches!(server.health, Health::Up | Health::Unknown));
-        usable.min_by_key(|s| (s.health == Health::Unknown, s.load.unwrap_or(0), s.sessions)).map(|s| s.address)
+        usable
+            .min_by_key(|s| (s.health == Health::Unknown, s.load.unwrap_or(0), s.sessions))
+            .map(|s| s.address)
     }
 
     /// Whether this is a media server of the pool that is lost.

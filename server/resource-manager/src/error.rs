@@ -1,0 +1,28 @@
+//! Why the resource manager cannot run.
+
+use std::{io, net::SocketAddr};
+
+/// Fatal errors; everything else is answered, logged or retried where it happens.
+#[derive(Debug, thiserror::Error)]
+pub enum ResourceManagerError {
+    /// Configuration: the listener cannot be had.
+    #[error("listening for SIP on {listen}: {source}")]
+    Listen {
+        /// Which address.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Configuration: the advertised host is no host.
+    #[error("advertised_host `{0}` is not a host name or address")]
+    AdvertisedHost(String),
+    /// Configuration: there is nobody to report to.
+    #[error("the identity names no web services address")]
+    NoAddress,
+    /// Storage: the journal.
+    #[error(transparent)]
+    Journal(#[from] hindsight_link::JournalError),
+    /// Bug: the SIP stack ended by itself.
+    #[error(transparent)]
+    Stack(#[from] hindsight_sip::StackGone),
+}
