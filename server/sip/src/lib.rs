@@ -10,6 +10,7 @@ pub mod ids;
 pub mod message;
 pub mod proxy;
 pub mod rfc4475;
+pub mod sdp;
 pub mod transaction;
 pub mod transport;
 

@@ -1,0 +1,181 @@
+//! The tokio transport over loopback sockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hindsight_sip::{
+    Destination, Event, Method, Protocol, Response, SipConfig, SipHandle, SipMessage, SipStack, StatusCode,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::net::request;
+
+type Stack = (SipHandle, mpsc::Receiver<Event>);
+
+async fn stack(change: impl FnOnce(&mut SipConfig)) -> Stack {
+    let mut config = SipConfig::new("127.0.0.1:0".parse().unwrap());
+    change(&mut config);
+    SipStack::bind(config).await.unwrap()
+}
+
+async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
+    timeout(Duration::from_secs(10), events.recv()).await.expect("an event in time").expect("a running stack")
+}
+
+fn at(protocol: Protocol, handle: &SipHandle) -> Destination {
+    Destination { protocol, addr: handle.local_addr() }
+}
+
+async fn answer_one(stack: &mut Stack) -> hindsight_sip::Source {
+    match next(&mut stack.1).await {
+        Event::Request { transaction, request, source } => {
+            let ok = Response::to(&request, StatusCode::OK).with_to_tag("b");
+            stack.0.respond(transaction, ok).await.unwrap();
+            source
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_answered_over_udp_and_over_tcp() {
+    let (mut a, mut b) = (stack(|_| {}).await, stack(|_| {}).await);
+    for protocol in [Protocol::Udp, Protocol::Tcp, Protocol::Tcp] {
+        let id = a.0.send_request(request(Method::Options), at(protocol, &b.0)).await.unwrap();
+        let source = answer_one(&mut b).await;
+        assert_eq!(source.protocol, protocol);
+        match next(&mut a.1).await {
+            Event::Response { transaction, response, .. } => {
+                assert_eq!((transaction, response.status), (id, StatusCode::OK));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_request_goes_by_tcp_or_by_udp_where_nobody_listens() {
+    let (mut a, mut b) = (stack(|_| {}).await, stack(|_| {}).await);
+    let large = || request(Method::Message).with_body("text/plain", vec![b'x'; 3000]);
+    a.0.send_request(large(), at(Protocol::Udp, &b.0)).await.unwrap();
+    assert_eq!(answer_one(&mut b).await.protocol, Protocol::Tcp);
+    assert!(matches!(next(&mut a.1).await, Event::Response { .. }));
+
+    let udp_only = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = Destination::udp(udp_only.local_addr().unwrap());
+    a.0.send_request(large(), to).await.unwrap();
+    let mut buffer = vec![0; 65536];
+    let received = timeout(Duration::from_secs(10), udp_only.recv_from(&mut buffer)).await;
+    let (count, _) = received.expect("the request comes by UDP").unwrap();
+    assert!(count > 3000);
+}
+
+#[tokio::test]
+async fn a_refused_connection_fails_the_request_at_once() {
+    let mut a = stack(|_| {}).await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let id = a.0.send_request(request(Method::Options), Destination::tcp(closed)).await.unwrap();
+    match next(&mut a.1).await {
+        Event::TransportFailed { transaction, .. } => assert_eq!(transaction, id),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_fails_what_nobody_answered() {
+    let mut a = stack(|_| {}).await;
+    let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let id =
+        a.0.send_request(request(Method::Options), Destination::tcp(peer.local_addr().unwrap()))
+            .await
+            .unwrap();
+    let (mut stream, _) = peer.accept().await.unwrap();
+    let mut byte = [0];
+    stream.read_exact(&mut byte).await.unwrap();
+    drop(stream);
+    match next(&mut a.1).await {
+        Event::TransportFailed { transaction, .. } => assert_eq!(transaction, id),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn read_some(stream: &mut TcpStream) -> String {
+    let mut buffer = vec![0; 65536];
+    let count =
+        timeout(Duration::from_secs(10), stream.read(&mut buffer)).await.expect("bytes in time").unwrap();
+    String::from_utf8_lossy(&buffer[..count]).into_owned()
+}
+
+#[tokio::test]
+async fn a_stream_is_answered_pinged_and_closed_when_it_cannot_be_followed() {
+    let b = stack(|_| {}).await;
+    let mut stream = TcpStream::connect(b.0.local_addr()).await.unwrap();
+    stream.write_all(b"\r\n\r\n").await.unwrap();
+    assert_eq!(read_some(&mut stream).await, "\r\n");
+    let mut bad =
+        request(Method::Options).with_header("Via", "SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1").to_bytes();
+    let text = String::from_utf8(std::mem::take(&mut bad)).unwrap();
+    stream.write_all(text.replace("Content-Length: 0", "Content-Length: zero").as_bytes()).await.unwrap();
+    assert!(read_some(&mut stream).await.starts_with("SIP/2.0 400 Malformed Content-Length\r\n"));
+    assert_eq!(read_some(&mut stream).await, "", "closed");
+}
+
+#[tokio::test]
+async fn no_more_connections_than_configured_are_served() {
+    let b = stack(|c| c.max_connections = 2).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(TcpStream::connect(b.0.local_addr()).await.unwrap());
+    }
+    for stream in &mut streams {
+        stream.write_all(b"\r\n\r\n").await.unwrap();
+    }
+    assert_eq!(read_some(&mut streams[0]).await, "\r\n");
+    assert_eq!(read_some(&mut streams[1]).await, "\r\n");
+    let mut third = [0];
+    let silent = timeout(Duration::from_millis(200), streams[2].read(&mut third)).await;
+    assert!(silent.is_err(), "the third waits in the kernel");
+    drop(streams.remove(0));
+    assert_eq!(read_some(streams.last_mut().unwrap()).await, "\r\n", "until there is room");
+}
+
+#[tokio::test]
+async fn a_user_that_does_not_listen_stops_the_network_and_loses_nothing() {
+    let mut b = stack(|c| c.queue = 4).await;
+    let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to: SocketAddr = b.0.local_addr();
+    const COUNT: usize = 200;
+    for number in 0..COUNT {
+        let mut options = request(Method::Options);
+        options.headers.push_front("Via", format!("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK{number}"));
+        sender.send_to(&options.to_bytes(), to).await.unwrap();
+    }
+    let mut branches = std::collections::HashSet::new();
+    for _ in 0..COUNT {
+        match next(&mut b.1).await {
+            Event::Request { request, .. } => {
+                branches.insert(request.top_via().unwrap().branch().unwrap().to_owned());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(branches.len(), COUNT);
+}
+
+#[tokio::test]
+async fn answers_come_back_to_the_port_that_the_request_came_from() {
+    let mut b = stack(|_| {}).await;
+    let phone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut options = request(Method::Options);
+    options.headers.push_front("Via", "SIP/2.0/UDP 10.1.2.3:9;rport;branch=z9hG4bKnat");
+    phone.send_to(&options.to_bytes(), b.0.local_addr()).await.unwrap();
+    answer_one(&mut b).await;
+    let mut buffer = vec![0; 65536];
+    let (count, _) = timeout(Duration::from_secs(10), phone.recv_from(&mut buffer)).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&buffer[..count]);
+    let port = phone.local_addr().unwrap().port();
+    assert!(text.contains(&format!("rport={port}")) && text.contains("received=127.0.0.1"), "{text}");
+}
