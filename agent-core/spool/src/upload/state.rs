@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const FIRST_POLL: Duration = Duration::from_millis(250);
 /// Longest wait for a receipt that is not ready, when the server does not say how long.
 const LAST_POLL: Duration = Duration::from_secs(10);
+/// Waits for a receipt after which the manifest is handed in again.
+const POLLS_PER_MANIFEST: u32 = 10;
 
 /// How eagerly to send.
 #[derive(Clone, Copy, Debug)]
@@ -280,8 +282,11 @@ impl Upload {
     fn created(&mut self, answer: &Answer, total: Option<u64>) -> bool {
         let (200 | 201, Some(location)) = (answer.status, &answer.location) else { return false };
         self.location = Some(location.clone());
-        let offset = answer.offset.unwrap_or(0);
-        self.step = Step::Send { offset, declared: total.is_some(), waiting_since: None };
+        self.step = match answer.offset {
+            // The server knew the upload: whether it knows the length is for a HEAD to say.
+            Some(1..) => Step::Locate,
+            Some(0) | None => Step::Send { offset: 0, declared: total.is_some(), waiting_since: None },
+        };
         true
     }
 
@@ -350,7 +355,10 @@ impl Upload {
                 let usual = FIRST_POLL.saturating_mul(2u32.saturating_pow(polls.min(10))).min(LAST_POLL);
                 let wait = answer.retry_after.unwrap_or(usual).min(self.pace.backoff.cap);
                 self.not_before = Some(now + wait.max(FIRST_POLL));
-                self.step = Step::Receipt { polls: polls.saturating_add(1) };
+                // The server may have lost what it was working on; a manifest handed in twice does no harm.
+                let again = polls % POLLS_PER_MANIFEST == POLLS_PER_MANIFEST - 1;
+                self.step =
+                    if again { Step::Manifest { gone: false } } else { Step::Receipt { polls: polls + 1 } };
                 true
             }
             404 | 410 if last_look => {
@@ -395,3 +403,6 @@ fn describe(answer: &Answer) -> String {
         format!("status {}: {}", answer.status, answer.reason)
     }
 }
+
+#[cfg(test)]
+mod tests;
