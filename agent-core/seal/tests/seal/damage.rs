@@ -166,3 +166,17 @@ fn segments_in_another_order_or_from_another_place_are_refused() {
     first[4096..].swap_with_slice(&mut second[..4096]);
     assert_eq!(verify(&payload, &key), Err(SealError::SegmentDamaged { segment: 1 }));
 }
+
+#[test]
+fn damage_everywhere_is_told_from_a_mix_up() {
+    let file = seal(&bytes(LEN), &[PKI.p256.recipient()]);
+    let (key, _) = opener(&file);
+    let mut payload = file[4096..].to_vec();
+    for segment in 0..4 {
+        payload[segment * 4096 + 50] ^= 1;
+    }
+    assert_eq!(verify(&payload, &key), Err(SealError::EverySegmentDamaged));
+    payload[50] ^= 1;
+    assert_eq!(verify(&payload, &key), Err(SealError::SegmentDamaged { segment: 1 }));
+    assert_eq!(hindsight_seal::verify(RECORDING, &file, &PKI.p256.private_key()).unwrap().segments, 4);
+}

@@ -11,6 +11,11 @@ static FILE: LazyLock<Vec<u8>> =
 static KEYS: LazyLock<[PrivateKey; 2]> =
     LazyLock::new(|| [PKI.p256.private_key(), PKI.rsa2048.private_key()]);
 static DATA_KEY: LazyLock<DataKey> = LazyLock::new(|| open_envelope(&FILE[..4096], &KEYS[0]).unwrap());
+/// BER as OpenSSL streams it: indefinite lengths, content in pieces.
+static BER: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let content = format!("{}{}", &*DATA_KEY.to_json(), " ".repeat(9000));
+    crate::openssl::encrypt(content.as_bytes(), &PKI.p256, &["-aes-256-gcm", "-stream"])
+});
 static SIGNATURE: LazyLock<Vec<u8>> = LazyLock::new(|| crate::signatures::sign(b"document"));
 
 /// One change to a valid input: the mutations that find holes in length-prefixed formats.
@@ -101,11 +106,16 @@ fn read_signature(signature: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_envelope_reader_survives_mutants(changes in changes(), front in prop::sample::select(vec![60, 900, 8192])) {
         read_envelope(&mutated(&FILE[..4096], &changes, front));
+    }
+
+    #[test]
+    fn the_envelope_reader_survives_mutants_of_streamed_ber(changes in changes(), front in prop::sample::select(vec![60, 400, 20_000])) {
+        read_envelope(&mutated(&BER, &changes, front));
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub fn decrypt(sealed: &[u8], party: &Party) -> Vec<u8> {
 }
 
 /// An envelope by OpenSSL around `content`.
-fn encrypt(content: &[u8], party: &Party, options: &[&str]) -> Vec<u8> {
+pub fn encrypt(content: &[u8], party: &Party, options: &[&str]) -> Vec<u8> {
     let certificate = party.certificate.to_str().unwrap();
     let mut arguments = vec!["cms", "-encrypt", "-binary", "-outform", "DER"];
     arguments.extend(options);
