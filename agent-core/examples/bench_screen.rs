@@ -72,7 +72,8 @@ fn main() -> anyhow::Result<()> {
     }
     let mut bytes = 0;
     for (number, recording) in recordings.iter().enumerate() {
-        let sealed = std::fs::read(directory.path().join("spool").join(recording.to_string()).join("sealed"))?;
+        let sealed =
+            std::fs::read(directory.path().join("spool").join(recording.to_string()).join("sealed"))?;
         bytes += sealed.len();
         if let (0, Some(path)) = (number, &arguments.mp4) {
             let key = PrivateKey::from_pkcs8_pem(&key.serialize_pem())?;

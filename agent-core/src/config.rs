@@ -114,7 +114,9 @@ impl RecorderConfig {
         let text = if stdin {
             let mut text = Zeroizing::new(String::new());
             let path = PathBuf::from("standard input");
-            std::io::stdin().read_to_string(&mut text).map_err(|source| ConfigError::File { path, source })?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|source| ConfigError::File { path, source })?;
             text
         } else if let Ok(text) = std::env::var(format!("{ENVIRONMENT}PASSWORD")) {
             Zeroizing::new(text)
@@ -145,9 +147,13 @@ mod tests {
     fn a_file_is_read_and_an_unknown_key_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("recorder.toml");
-        std::fs::write(&file, "login = \"alice\"\nbackend = \"scrap\"\n[spool]\nmin_free_bytes = 7\n").unwrap();
+        std::fs::write(&file, "login = \"alice\"\nbackend = \"scrap\"\n[spool]\nmin_free_bytes = 7\n")
+            .unwrap();
         let config = RecorderConfig::load(Some(&file)).unwrap();
-        assert_eq!((config.login.as_str(), config.backend, config.spool.min_free_bytes), ("alice", Backend::Scrap, 7));
+        assert_eq!(
+            (config.login.as_str(), config.backend, config.spool.min_free_bytes),
+            ("alice", Backend::Scrap, 7)
+        );
         std::fs::write(&file, "password = \"in the open\"\n").unwrap();
         assert!(matches!(RecorderConfig::load(Some(&file)), Err(ConfigError::Value(_))));
     }

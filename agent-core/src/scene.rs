@@ -60,7 +60,9 @@ pub fn read_clock(luma: &[u8], stride: usize, near_ms: u64) -> Option<u64> {
     if cells[..4] != MARK {
         return None;
     }
-    let bits = |range: std::ops::Range<usize>| cells[range].iter().fold(0u64, |value, &bit| value << 1 | u64::from(bit));
+    let bits = |range: std::ops::Range<usize>| {
+        cells[range].iter().fold(0u64, |value, &bit| value << 1 | u64::from(bit))
+    };
     let gray = bits(4..40);
     if bits(40..48) != u64::from(checksum(gray)) {
         return None;
@@ -70,7 +72,11 @@ pub fn read_clock(luma: &[u8], stride: usize, near_ms: u64) -> Option<u64> {
     let near = near_ms / 10;
     let period = 1u64 << TIME_BITS;
     let candidates = [near / period, (near / period).saturating_sub(1), near / period + 1];
-    candidates.iter().map(|turn| turn * period + value).min_by_key(|time| time.abs_diff(near)).map(|time| time * 10)
+    candidates
+        .iter()
+        .map(|turn| turn * period + value)
+        .min_by_key(|time| time.abs_diff(near))
+        .map(|time| time * 10)
 }
 
 /// Mean brightness of the middle of a cell: its edges may be blurred.
@@ -79,7 +85,8 @@ fn mean(luma: &[u8], stride: usize, x: u32, y: u32) -> Option<u8> {
     let mut sum = 0u64;
     for row in y + inset..y + CELL - inset {
         let start = row as usize * stride + (x + inset) as usize;
-        sum += luma.get(start..start + (CELL - 2 * inset) as usize)?.iter().map(|&v| u64::from(v)).sum::<u64>();
+        sum +=
+            luma.get(start..start + (CELL - 2 * inset) as usize)?.iter().map(|&v| u64::from(v)).sum::<u64>();
     }
     Some((sum / u64::from((CELL - 2 * inset) * (CELL - 2 * inset))) as u8)
 }

@@ -25,7 +25,10 @@ impl Scene for Motion {
                 let shade = (u32::from(row) * 13 + u32::from(column) * 29 + self.turn * 5) & 0xFF;
                 let colour = shade << 16 | (255 - shade) << 8 | ((shade * 3) & 0xFF);
                 let shift = (self.turn * 7 % u32::from(TILE)) as i16;
-                stage.fill(colour, area((column * TILE) as i16 - shift, (row * TILE) as i16, TILE - 4, TILE - 4))?;
+                stage.fill(
+                    colour,
+                    area((column * TILE) as i16 - shift, (row * TILE) as i16, TILE - 4, TILE - 4),
+                )?;
             }
         }
         Ok(STEP * (self.turn))

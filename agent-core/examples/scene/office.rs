@@ -11,8 +11,9 @@ const PAPER: u32 = 0xFFFFFF;
 const INK: u32 = 0x1A1A1A;
 const STEP: Duration = Duration::from_millis(100);
 const WORDS: &[&str] = &[
-    "customer", "account", "the", "invoice", "was", "paid", "on", "Monday", "please", "call", "back", "contract",
-    "number", "address", "has", "changed", "delivery", "not", "yet", "arrived", "refund", "approved", "and", "noted",
+    "customer", "account", "the", "invoice", "was", "paid", "on", "Monday", "please", "call", "back",
+    "contract", "number", "address", "has", "changed", "delivery", "not", "yet", "arrived", "refund",
+    "approved", "and", "noted",
 ];
 
 pub struct Office {
@@ -57,7 +58,13 @@ impl Office {
         stage.fill(PAPER, window)?;
         let title = [0x3A6EA5, 0x7A4E9A, 0x3F7F5F][number as usize % 3];
         stage.fill(title, area(window.x, window.y - 26, window.width, 26))?;
-        stage.text(0xFFFFFF, title, window.x + 10, window.y - 20, &format!("Case {} - notes", 4711 + number))?;
+        stage.text(
+            0xFFFFFF,
+            title,
+            window.x + 10,
+            window.y - 20,
+            &format!("Case {} - notes", 4711 + number),
+        )?;
         let lines = window.height as i16 / LINE - 2;
         for line in 0..lines / 2 {
             let text = self.words((window.width as i16 / CHARACTER / 2) as usize);

@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use x11rb::{
     connection::Connection,
     protocol::xproto::{
-        ChangeGCAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, Gcontext, Rectangle, Window, WindowClass,
+        ChangeGCAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, Gcontext, Rectangle, Window,
+        WindowClass,
     },
     rust_connection::RustConnection,
     wrapper::ConnectionExt as _,
@@ -28,7 +29,8 @@ impl Stage {
         let (connection, screen) = RustConnection::connect(display)?;
         let screen = connection.setup().roots[screen].clone();
         let (width, height) = (screen.width_in_pixels, screen.height_in_pixels);
-        let (window, gc, font) = (connection.generate_id()?, connection.generate_id()?, connection.generate_id()?);
+        let (window, gc, font) =
+            (connection.generate_id()?, connection.generate_id()?, connection.generate_id()?);
         let look = CreateWindowAux::new().background_pixel(0x2B5C8A).override_redirect(1);
         connection.create_window(
             x11rb::COPY_DEPTH_FROM_PARENT,
@@ -68,7 +70,17 @@ impl Stage {
     pub fn scroll(&mut self, area: Rectangle, by: u16) -> anyhow::Result<()> {
         let (window, gc) = (self.window, self.gc);
         let below = area.y + by as i16;
-        self.connection.copy_area(window, window, gc, area.x, below, area.x, area.y, area.width, area.height - by)?;
+        self.connection.copy_area(
+            window,
+            window,
+            gc,
+            area.x,
+            below,
+            area.x,
+            area.y,
+            area.width,
+            area.height - by,
+        )?;
         Ok(())
     }
 

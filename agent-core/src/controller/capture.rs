@@ -91,7 +91,12 @@ impl Running {
     /// What the server is told once pictures are taken; nothing before that.
     pub fn started_message(&self, interactions: Vec<InteractionId>, at: Timestamp) -> Option<Message> {
         let recordings = self.recordings.clone();
-        (!recordings.is_empty()).then_some(Message::Started { interactions, capture: self.id, recordings, at })
+        (!recordings.is_empty()).then_some(Message::Started {
+            interactions,
+            capture: self.id,
+            recordings,
+            at,
+        })
     }
 
     /// It failed: the same capture goes on in a new part, later.
@@ -101,7 +106,11 @@ impl Running {
         let continuation = Continuation {
             capture: self.id,
             last_part: if began { self.part } else { self.part - 1 },
-            recordings: if began { self.recordings.iter().copied().map(Some).collect() } else { self.previous.clone() },
+            recordings: if began {
+                self.recordings.iter().copied().map(Some).collect()
+            } else {
+                self.previous.clone()
+            },
             interactions: self.told.clone(),
         };
         let failures = self.failures + 1;

@@ -17,11 +17,7 @@ pub use capture::{Continuation, StartCapture};
 
 use crate::recording::Mark;
 use capture::{Capture, Running};
-use hindsight_wire::{
-    CaptureId, InteractionId, RecordingId, Timestamp,
-    link::Up,
-    policy::CapturePolicy,
-};
+use hindsight_wire::{CaptureId, InteractionId, RecordingId, Timestamp, link::Up, policy::CapturePolicy};
 use offline::Offline;
 use reasons::{Reasons, limit};
 use std::{collections::VecDeque, time::Duration};
@@ -165,7 +161,9 @@ impl From<Message> for Up {
             Message::Started { interactions, capture, recordings, at } => {
                 Up::CaptureStarted { interactions, capture, recordings, at }
             }
-            Message::Ended { interactions, capture, error, at } => Up::CaptureEnded { interactions, capture, error, at },
+            Message::Ended { interactions, capture, error, at } => {
+                Up::CaptureEnded { interactions, capture, error, at }
+            }
             Message::WasOffline { from, to, captures } => Up::WasOffline { from, to, captures },
         }
     }
@@ -197,7 +195,12 @@ impl Controller {
     }
 
     /// Takes an input; gives what is to be done. `new_capture` makes the id of a new capture.
-    pub fn handle(&mut self, input: Input, now: Moment, new_capture: &mut dyn FnMut() -> CaptureId) -> Vec<Action> {
+    pub fn handle(
+        &mut self,
+        input: Input,
+        now: Moment,
+        new_capture: &mut dyn FnMut() -> CaptureId,
+    ) -> Vec<Action> {
         match input {
             Input::SignedIn => self.signed_in = true,
             Input::Recovered(continuation) => self.continuations.push(continuation),
@@ -305,7 +308,9 @@ impl Controller {
         if self.shutting_down {
             return Some("the recorder was shut down".to_owned());
         }
-        self.offline.lost_for(now).map(|_| "the server could not be reached for longer than a capture may last".to_owned())
+        self.offline
+            .lost_for(now)
+            .map(|_| "the server could not be reached for longer than a capture may last".to_owned())
     }
 
     fn start(
@@ -323,8 +328,11 @@ impl Controller {
         }
         let failures = retry.as_ref().map_or(0, |retry| retry.failures);
         let told = self.reasons.interactions(now.up);
-        let position = self.continuations.iter().position(|old| old.interactions.iter().any(|id| told.contains(id)));
-        let continuation = retry.map(|retry| retry.continuation).or_else(|| position.map(|at| self.continuations.remove(at)));
+        let position =
+            self.continuations.iter().position(|old| old.interactions.iter().any(|id| told.contains(id)));
+        let continuation = retry
+            .map(|retry| retry.continuation)
+            .or_else(|| position.map(|at| self.continuations.remove(at)));
         let (id, part, previous) = match continuation {
             Some(old) => (old.capture, old.last_part + 1, old.recordings),
             None => (new_capture(), 1, Vec::new()),
@@ -332,7 +340,8 @@ impl Controller {
         if offline && told.is_empty() {
             self.offline.capture_taken(id);
         }
-        let recipients = if told.is_empty() { self.offline.recipients() } else { self.reasons.recipients(now.up) };
+        let recipients =
+            if told.is_empty() { self.offline.recipients() } else { self.reasons.recipients(now.up) };
         let policy = self.reasons.policy(now.up).unwrap_or_else(|| self.offline.policy());
         let paused = self.reasons.paused(now.up);
         self.actions.push(Action::Start(StartCapture {

@@ -31,7 +31,13 @@ struct Reason {
 
 impl Reasons {
     /// Asked for again, after a lost link, a pause stays until it is renewed or lapses.
-    pub fn start(&mut self, interaction: InteractionId, recipients: Vec<String>, policy: CapturePolicy, up: Duration) {
+    pub fn start(
+        &mut self,
+        interaction: InteractionId,
+        recipients: Vec<String>,
+        policy: CapturePolicy,
+        up: Duration,
+    ) {
         let new = match self.by_interaction.remove(&interaction) {
             None => Reason {
                 recipients,
@@ -75,7 +81,8 @@ impl Reasons {
 
     /// When [`Reasons::tick`] or the passing of time alone changes something.
     pub fn next_change(&self, up: Duration) -> Option<Duration> {
-        let times = self.by_interaction.values().flat_map(|reason| [Some(reason.ready_at), reason.pause_lapses_at]);
+        let times =
+            self.by_interaction.values().flat_map(|reason| [Some(reason.ready_at), reason.pause_lapses_at]);
         times.flatten().filter(|at| *at > up).min()
     }
 
@@ -98,7 +105,8 @@ impl Reasons {
 
     /// Everyone who may open the recording of any of them, each once.
     pub fn recipients(&self, up: Duration) -> Vec<String> {
-        let mut all: Vec<String> = self.active(up).flat_map(|(_, reason)| &reason.recipients).cloned().collect();
+        let mut all: Vec<String> =
+            self.active(up).flat_map(|(_, reason)| &reason.recipients).cloned().collect();
         all.sort_unstable();
         all.dedup();
         all

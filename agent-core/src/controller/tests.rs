@@ -52,12 +52,18 @@ fn a_second_interaction_shares_the_capture_and_the_last_one_ends_it() {
     assert_eq!((began.part, &began.interactions[..]), (1, &[call][..]));
     assert!(matches!(&rig.started()[..], [Action::Send(Message::Started { .. })]));
     let actions = rig.start(chat);
-    assert!(matches!(&actions[..], [Action::Mark(Mark::Begin(id)), Action::Send(Message::Started { .. })] if *id == chat));
+    assert!(
+        matches!(&actions[..], [Action::Mark(Mark::Begin(id)), Action::Send(Message::Started { .. })] if *id == chat)
+    );
     let actions = rig.take(Input::Stop(call));
-    assert!(matches!(&actions[..], [Action::Mark(Mark::End(id)), Action::Send(Message::Ended { .. })] if *id == call));
+    assert!(
+        matches!(&actions[..], [Action::Mark(Mark::End(id)), Action::Send(Message::Ended { .. })] if *id == call)
+    );
     assert_eq!(rig.take(Input::Stop(chat)), [Action::Finish]);
     let actions = rig.take(Input::Ended { error: None });
-    let [Action::Send(Message::Ended { interactions, error: None, .. })] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Send(Message::Ended { interactions, error: None, .. })] = &actions[..] else {
+        panic!("{actions:?}")
+    };
     assert_eq!(interactions, &[chat]);
 }
 
@@ -98,23 +104,33 @@ fn without_offline_policy_the_gap_is_reported_and_nothing_is_captured() {
     rig.take(Input::LinkLost);
     assert_eq!(rig.after(Duration::from_secs(600), Input::Tick), []);
     let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![] });
-    let [Action::Send(Message::WasOffline { from, to, captures })] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Send(Message::WasOffline { from, to, captures })] = &actions[..] else {
+        panic!("{actions:?}")
+    };
     assert_eq!((to.ms_since(*from), captures.len()), (600_000, 0));
 }
 
 #[test]
 fn the_offline_policy_keeps_up_to_its_limit_and_hands_over_to_the_call_under_way() {
     let mut rig = Rig::signed_in();
-    let policy = CapturePolicy { offline: OfflinePolicy::Keep { max_minutes: 10 }, ..CapturePolicy::default() };
+    let policy =
+        CapturePolicy { offline: OfflinePolicy::Keep { max_minutes: 10 }, ..CapturePolicy::default() };
     rig.take(Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()] });
     rig.take(Input::LinkLost);
-    assert_eq!(rig.after(Duration::from_secs(2), Input::Tick), [], "a link that comes back at once was not away");
+    assert_eq!(
+        rig.after(Duration::from_secs(2), Input::Tick),
+        [],
+        "a link that comes back at once was not away"
+    );
     let actions = rig.after(Duration::from_secs(2), Input::Tick);
     let [Action::Start(began)] = &actions[..] else { panic!("{actions:?}") };
     assert!(began.interactions.is_empty() && began.recipients == ["A"]);
     let capture = began.capture;
     rig.started();
-    let actions = rig.after(Duration::from_secs(60), Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()] });
+    let actions = rig.after(
+        Duration::from_secs(60),
+        Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()] },
+    );
     assert!(actions.iter().any(|action| matches!(action,
         Action::Send(Message::WasOffline { captures, .. }) if captures == &[capture])));
     let call = InteractionId::new();

@@ -88,7 +88,8 @@ pub async fn run(
     let mut spool_status = uploader.status();
     let uploading = tokio::spawn(uploader.run());
     let credentials = Credentials { login: config.login.clone(), password, dn: config.dn.clone() };
-    let signed_in = until_stopped(&mut stop, first_sign_in(&identity, &address, &credentials)).await.transpose()?;
+    let signed_in =
+        until_stopped(&mut stop, first_sign_in(&identity, &address, &credentials)).await.transpose()?;
     let Some(signed_in) = signed_in else { return Ok(()) };
     tracing::info!("signed in");
     let token = Arc::new(Mutex::new(signed_in.token.clone()));
@@ -139,7 +140,8 @@ impl Service {
         let mut stopping = false;
         while !self.controller.is_done() {
             let tick = self.controller.next_tick(now()).saturating_sub(now().up);
-            let (link_up, spool_due, spool_may) = (self.link.is_up(), self.spool_due(), self.spool_may_be_told());
+            let (link_up, spool_due, spool_may) =
+                (self.link.is_up(), self.spool_due(), self.spool_may_be_told());
             tokio::select! {
                 biased;
                 event = link_events.recv() => match event {
@@ -313,7 +315,9 @@ async fn enrol(config: &RecorderConfig) -> Result<Identity, ServiceError> {
     let (dir, name) = (config.data_dir.join("identity"), config.device_name());
     loop {
         match Identity::load_or_enrol(&dir, DeviceKind::Desktop, &name, enrolment.as_ref()).await {
-            Err(LinkError::Unreachable(error)) => tracing::warn!(error, "the server cannot be reached to enrol"),
+            Err(LinkError::Unreachable(error)) => {
+                tracing::warn!(error, "the server cannot be reached to enrol")
+            }
             other => return Ok(other?),
         }
         tokio::time::sleep(RETRY).await;
@@ -327,7 +331,9 @@ async fn first_sign_in(
 ) -> Result<SignedIn, ServiceError> {
     loop {
         match sign_in(identity, address, credentials).await {
-            Err(SignInError::Unreachable(error)) => tracing::warn!(error, "the server cannot be reached to sign in"),
+            Err(SignInError::Unreachable(error)) => {
+                tracing::warn!(error, "the server cannot be reached to sign in")
+            }
             other => return Ok(other?),
         }
         tokio::time::sleep(RETRY).await;

@@ -32,8 +32,12 @@ fn sign(item: InterruptedItem, identity: &Identity) -> Result<(), RecordingError
 
 fn remember(cut: &mut BTreeMap<CaptureId, Continuation>, recording: RecordingId, info: &ItemInfo) {
     let Media::Screen { monitor, .. } = info.media else { return };
-    let open: Vec<InteractionId> =
-        info.interactions.iter().filter(|range| range.to_ms.is_none()).map(|range| range.interaction).collect();
+    let open: Vec<InteractionId> = info
+        .interactions
+        .iter()
+        .filter(|range| range.to_ms.is_none())
+        .map(|range| range.interaction)
+        .collect();
     let this = cut.entry(info.capture).or_insert_with(|| Continuation {
         capture: info.capture,
         last_part: info.part,
