@@ -29,7 +29,12 @@ impl Site {
         let mut keys = KeyStore::open_or_create(&directory.path().join("crypto")).unwrap();
         keys.add(&made.certificate.pem, &made.key_pem).unwrap();
         let server = directory.path().join("server");
-        identity(&authority, DeviceKind::CryptoServer, &["localhost".to_owned(), "127.0.0.1".to_owned()], &server);
+        identity(
+            &authority,
+            DeviceKind::CryptoServer,
+            &["localhost".to_owned(), "127.0.0.1".to_owned()],
+            &server,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
         let (crypto, stop) = (directory.path().join("crypto"), shutdown.clone());
@@ -88,7 +93,8 @@ fn http(trusted: &SiteAuthority, issuer: &SiteAuthority, kind: Option<DeviceKind
         Some(kind) => {
             let made = issuer.make_device(DeviceId::new(), kind, &[]).unwrap();
             let chain = vec![CertificateDer::from_pem_slice(made.certificate.pem.as_bytes()).unwrap()];
-            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(made.key_pem.as_bytes()).unwrap())
+            builder
+                .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(made.key_pem.as_bytes()).unwrap())
         }
         None => Ok(builder.with_no_client_auth()),
     };
@@ -158,7 +164,10 @@ async fn a_key_is_given_with_a_record_of_who_asked_and_what_for() {
     let records = site.records();
     assert_eq!(records.len(), 1);
     let record = &records[0];
-    assert_eq!((record.actor.as_str(), record.action.as_str(), record.purpose.as_str()), ("anna", "unwrap", "play"));
+    assert_eq!(
+        (record.actor.as_str(), record.action.as_str(), record.purpose.as_str()),
+        ("anna", "unwrap", "play")
+    );
     assert_eq!((record.object.clone(), record.outcome.as_str()), (recording.id.to_string(), "granted"));
     assert!(record.caller.parse::<DeviceId>().is_ok());
 }
@@ -177,7 +186,9 @@ async fn without_a_record_there_is_no_key() {
 async fn only_web_services_and_recording_processors_are_heard() {
     let site = Site::start(Config::default()).await;
     let recording = sealed(&site, false).await;
-    for kind in [DeviceKind::Desktop, DeviceKind::MediaServer, DeviceKind::SipServer, DeviceKind::CryptoServer] {
+    for kind in
+        [DeviceKind::Desktop, DeviceKind::MediaServer, DeviceKind::SipServer, DeviceKind::CryptoServer]
+    {
         let refused = site.client(kind).unwrap(&recording.unwrap("anna")).await.err().unwrap();
         assert!(matches!(refused, ClientError::Refused { code, .. } if code == "caller-refused"), "{kind:?}");
     }
@@ -229,7 +240,9 @@ async fn a_key_is_not_given_under_another_recordings_name() {
     assert!(matches!(client.unwrap(&request).await, Err(ClientError::Refused { .. })), "a swapped envelope");
     let mut request = mine.unwrap("anna");
     request.proof.header.pop();
-    assert!(matches!(client.unwrap(&request).await, Err(ClientError::Refused { code, .. }) if code == "malformed"));
+    assert!(
+        matches!(client.unwrap(&request).await, Err(ClientError::Refused { code, .. }) if code == "malformed")
+    );
     assert!(site.records().iter().all(|record| record.outcome.starts_with("refused")));
 }
 

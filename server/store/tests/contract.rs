@@ -6,18 +6,17 @@ use hindsight_model::{
     event::{EndCause, What},
 };
 use hindsight_store::{
-    Database, DirectoryObjects, ObjectKey, ObjectKind, ObjectStore, StoreError, UploadArea, audit, changes, devices,
-    dns, enrolment_codes::{self, CodeRefused}, events,
+    Database, DirectoryObjects, ObjectKey, ObjectKind, ObjectStore, StoreError, UploadArea, audit, changes,
+    devices, dns,
+    enrolment_codes::{self, CodeRefused},
+    events,
     persons::{self, Person, PersonRole},
     sessions::{self, Seat, Session},
     settings, upload_area,
 };
 use hindsight_wire::{
-    DeviceId, InteractionId, PersonId, RecordingId, Timestamp,
-    component::Dn,
-    enrolment::DeviceKind,
-    link::JournalEntry,
-    policy::VoicePolicy,
+    DeviceId, InteractionId, PersonId, RecordingId, Timestamp, component::Dn, enrolment::DeviceKind,
+    link::JournalEntry, policy::VoicePolicy,
 };
 use std::{collections::BTreeSet, time::Duration};
 use tempfile::TempDir;
@@ -157,7 +156,10 @@ async fn an_enrolment_code_is_good_once_for_its_kind_and_its_time() {
         (&code, DeviceKind::MediaServer, NOW, CodeRefused::Kind),
         (&code, kind, until, CodeRefused::Expired),
     ] {
-        assert_eq!(enrolment_codes::redeem(&mut write, code, kind, first.id, at).await.unwrap(), Err(refused));
+        assert_eq!(
+            enrolment_codes::redeem(&mut write, code, kind, first.id, at).await.unwrap(),
+            Err(refused)
+        );
     }
     assert_eq!(enrolment_codes::redeem(&mut write, &code, kind, first.id, NOW).await.unwrap(), Ok(()));
     let again = enrolment_codes::redeem(&mut write, &code, kind, second.id, NOW).await.unwrap();
@@ -204,7 +206,8 @@ async fn a_journal_delivered_twice_is_in_the_log_once_and_unreadable_events_stay
     let strange = JournalEntry { sequence: 3, event: serde_json::json!({ "type": "from-the-future" }) };
     let (one, two) = (entry(1), entry(2));
     let mut write = database.write().await.unwrap();
-    let accepted = events::append_journal(&mut write, device, &[one.clone(), two.clone()], NOW).await.unwrap();
+    let accepted =
+        events::append_journal(&mut write, device, &[one.clone(), two.clone()], NOW).await.unwrap();
     assert_eq!(accepted, 2);
     let again = [one.clone(), two, strange.clone()];
     assert_eq!(events::append_journal(&mut write, device, &again, NOW).await.unwrap(), 3);
@@ -278,7 +281,9 @@ async fn two_processes_share_the_file_and_wake_each_other() {
 
 #[tokio::test]
 async fn an_audit_row_changed_or_taken_out_is_noticed() {
-    for tampering in ["UPDATE audit SET actor = 'eve' WHERE position = 2", "DELETE FROM audit WHERE position = 2"] {
+    for tampering in
+        ["UPDATE audit SET actor = 'eve' WHERE position = 2", "DELETE FROM audit WHERE position = 2"]
+    {
         let (_directory, database) = database().await;
         let mut write = database.write().await.unwrap();
         for object in ["1", "2", "3"] {

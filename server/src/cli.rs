@@ -1,0 +1,156 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use hindsight_model::{RecordingId, Role};
+use hindsight_wire::enrolment::DeviceKind;
+use std::path::PathBuf;
+
+/// Call and screen recording for contact centres.
+#[derive(Parser)]
+#[command(name = "hindsight-server", version, max_term_width = 100)]
+pub struct Cli {
+    /// Data directory: settings, certificates, keys, database, recordings.
+    #[arg(long, global = true, env = "HINDSIGHT_DATA", default_value = "hindsight-data")]
+    pub data: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Makes a new site: authority, certificates, recording key, database, administrator.
+    Init(InitArguments),
+    /// Runs the server.
+    Run(RunArguments),
+    /// Looks for what would keep the server from running well; status 1 when something would.
+    Check,
+    /// Shows or changes the site's configuration: persons, DNs, recording policy.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Lets desktops and components on other hosts enrol.
+    #[command(subcommand)]
+    Enrol(EnrolCommand),
+    /// Checks, opens and exports recordings.
+    #[command(subcommand)]
+    Recording(RecordingCommand),
+    /// Lists and exports recording keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Brings the database to this version's schema.
+    Migrate,
+    /// Prints the OpenAPI document of the web services.
+    Openapi,
+}
+
+#[derive(Args)]
+pub struct InitArguments {
+    /// Name of the site, for people; it stands in certificates.
+    #[arg(long, default_value = "Hindsight")]
+    pub site: String,
+    /// Host name or address under which browsers and devices reach this host; repeat it for more. `localhost` and
+    /// 127.0.0.1 are always among them.
+    #[arg(long = "host", value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// Port of HTTPS.
+    #[arg(long, default_value_t = hindsight_web_services::config::DEFAULT_PORT)]
+    pub https_port: u16,
+    /// SIP domain and realm; the first host when absent.
+    #[arg(long)]
+    pub realm: Option<String>,
+    /// Login of the administrator.
+    #[arg(long, default_value = "admin")]
+    pub administrator: String,
+    /// Print what is to be noted down as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct RunArguments {
+    /// Only these roles, comma-separated; else those of the settings, else all.
+    #[arg(long, value_delimiter = ',')]
+    pub roles: Vec<Role>,
+}
+
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Prints the configuration as a file, without passwords.
+    Export,
+    /// Shows what a file would change.
+    Plan {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Changes the configuration to what a file says.
+    Apply {
+        /// The file.
+        file: PathBuf,
+        /// Why; kept with the change.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum EnrolCommand {
+    /// Prints an enrolment string, good for one device.
+    New {
+        /// What the device is: desktop, media-server, sip-server, resource-manager, web-services, crypto-server,
+        /// recording-processor.
+        #[arg(long, value_parser = device_kind)]
+        kind: DeviceKind,
+        /// How long it is good for.
+        #[arg(long, default_value_t = 24)]
+        hours: u32,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum RecordingCommand {
+    /// Checks a recording at rest: signatures, hashes, and every segment where the keys are on this host.
+    Verify {
+        /// Which.
+        recording: RecordingId,
+    },
+    /// Opens a sealed file (envelope and payload in one) with an exported private key.
+    Open {
+        /// The sealed file.
+        file: PathBuf,
+        /// Private key, PKCS#8 PEM.
+        #[arg(long)]
+        key: PathBuf,
+        /// The recording's id; the file's name up to the first dot when absent.
+        #[arg(long)]
+        recording: Option<RecordingId>,
+        /// Where the media goes; must not exist.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Copies a recording out, still sealed, with its manifest and receipt.
+    Export {
+        /// Which.
+        recording: RecordingId,
+        /// Directory to write to.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum KeyCommand {
+    /// Lists the recording certificates.
+    List,
+    /// Writes a recording's private key to a file, PEM, unencrypted. Audited.
+    Export {
+        /// Where to; must not exist.
+        #[arg(long)]
+        out: PathBuf,
+        /// Start of the certificate's SHA-256, when there are several.
+        #[arg(long, default_value = "")]
+        certificate: String,
+    },
+}
+
+fn device_kind(text: &str) -> Result<DeviceKind, String> {
+    serde_json::from_value(text.into()).map_err(|_| format!("no kind of device `{text}`"))
+}

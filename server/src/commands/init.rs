@@ -1,0 +1,262 @@
+//! `init`: a new site on this host, ready to run.
+
+use crate::{
+    cli::InitArguments,
+    commands::{COMMAND_LINE, enrol},
+    data_directory::DataDirectory,
+    output::say,
+};
+use anyhow::{Context, ensure};
+use hindsight_crypto_server::{
+    KeyStore,
+    audit::{AuditLog, Record},
+};
+use hindsight_management::{
+    SiteAuthority, SiteFile, authority::IssuedKey, password, site_file::PersonSection,
+};
+use hindsight_model::Role;
+use hindsight_store::{
+    Database,
+    devices::{self, Device},
+    objects,
+    persons::PersonRole,
+};
+use hindsight_wire::{
+    DeviceId, Timestamp,
+    enrolment::{DeviceKind, EnrolmentString},
+};
+use std::{
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+/// Names under which the host always reaches itself.
+const LOCAL: [&str; 2] = ["localhost", "127.0.0.1"];
+/// The first desktop may enrol for so long.
+const ENROLMENT_HOURS: u32 = 7 * 24;
+
+/// What is printed once.
+struct Noted {
+    login: String,
+    password: String,
+    enrolment: EnrolmentString,
+}
+
+pub async fn init(data: &DataDirectory, arguments: &InitArguments) -> anyhow::Result<()> {
+    prepare(data)?;
+    let hosts = hosts(arguments);
+    let address = format!("{}:{}", bracketed(&hosts[0]), arguments.https_port);
+    let authority = SiteAuthority::create(&data.authority(), &arguments.site)?;
+    let https = authority.make_https(&hosts)?;
+    write_pair(&data.https_certificate(), &data.https_key(), &https)?;
+    let recipient = recording_key(data, &authority, arguments)?;
+    let database = Database::open(&data.store()).await?;
+    objects::DirectoryObjects::open(&data.objects())?;
+    // Components on this host find the web services whatever the names of the host resolve to.
+    let local = format!("127.0.0.1:{}", arguments.https_port);
+    for role in Role::ALL {
+        component(data, &database, &authority, role, &local).await?;
+    }
+    hindsight_management::set_recipients(&database, &[recipient], COMMAND_LINE, Timestamp::now()).await?;
+    let noted = site(&database, &authority, arguments, &hosts, address.clone()).await?;
+    database.close().await;
+    // Last: where this file is, the site is whole.
+    write_new(&data.settings(), &settings_text(arguments, &address))?;
+    show(data, arguments, &noted);
+    Ok(())
+}
+
+fn prepare(data: &DataDirectory) -> anyhow::Result<()> {
+    let path = data.path();
+    ensure!(!data.settings().exists(), "{} holds a site already", path.display());
+    fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+    let mut listing = fs::read_dir(path).with_context(|| path.display().to_string())?;
+    ensure!(
+        listing.next().is_none(),
+        "{} is not empty and holds no whole site: empty it, or name another directory with --data",
+        path.display()
+    );
+    Ok(())
+}
+
+/// What was asked for, and what always works.
+fn hosts(arguments: &InitArguments) -> Vec<String> {
+    let mut hosts = arguments.hosts.clone();
+    for local in LOCAL {
+        if !hosts.iter().any(|host| host == local) {
+            hosts.push(local.to_owned());
+        }
+    }
+    hosts
+}
+
+/// An IPv6 address before a port stands in brackets (RFC 3986 3.2.2).
+fn bracketed(host: &str) -> String {
+    if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Makes the recording key; its certificate.
+fn recording_key(
+    data: &DataDirectory,
+    authority: &SiteAuthority,
+    arguments: &InitArguments,
+) -> anyhow::Result<String> {
+    let made = authority.make_recording(&arguments.site)?;
+    let mut keys = KeyStore::open_or_create(&data.crypto())?;
+    AuditLog::new(&data.crypto()).append(Record {
+        at: Timestamp::now(),
+        actor: COMMAND_LINE.to_owned(),
+        caller: String::new(),
+        action: "key.add".to_owned(),
+        object: hex::encode(made.certificate.sha256),
+        purpose: "init".to_owned(),
+        outcome: "granted".to_owned(),
+    })?;
+    keys.add(&made.certificate.pem, &made.key_pem)?;
+    Ok(made.certificate.pem)
+}
+
+/// Gives a role its identity and enters it among the devices.
+async fn component(
+    data: &DataDirectory,
+    database: &Database,
+    authority: &SiteAuthority,
+    role: Role,
+    address: &str,
+) -> anyhow::Result<()> {
+    let kind = device_kind(role);
+    let id = DeviceId::new();
+    let listens = if role == Role::CryptoServer { LOCAL.map(str::to_owned).to_vec() } else { Vec::new() };
+    let made = authority.make_device(id, kind, &listens)?;
+    let directory = data.identity(role);
+    write_pair(&directory.join("device.pem"), &directory.join("device.key"), &made)?;
+    write_new(&directory.join("ca.pem"), authority.certificate_pem())?;
+    write_new(&directory.join("address"), address)?;
+    let device = Device {
+        id,
+        kind,
+        name: "this host".to_owned(),
+        certificate_serial: made.certificate.serial,
+        certificate_sha256: made.certificate.sha256,
+        not_after: made.certificate.not_after,
+        enrolled_at: Timestamp::now(),
+        revoked_at: None,
+    };
+    let mut write = database.write().await?;
+    devices::add(&mut write, &device).await?;
+    write.commit().await?;
+    Ok(())
+}
+
+fn device_kind(role: Role) -> DeviceKind {
+    match role {
+        Role::CryptoServer => DeviceKind::CryptoServer,
+        Role::WebServices => DeviceKind::WebServices,
+        Role::RecordingProcessor => DeviceKind::RecordingProcessor,
+        Role::MediaServer => DeviceKind::MediaServer,
+        Role::ResourceManager => DeviceKind::ResourceManager,
+        Role::SipServer => DeviceKind::SipServer,
+    }
+}
+
+/// The first configuration: the realm and the administrator.
+async fn site(
+    database: &Database,
+    authority: &SiteAuthority,
+    arguments: &InitArguments,
+    hosts: &[String],
+    address: String,
+) -> anyhow::Result<Noted> {
+    let one_time = password::one_time();
+    let administrator = PersonSection {
+        login: arguments.administrator.clone(),
+        name: "Administrator".to_owned(),
+        roles: BTreeSet::from([PersonRole::Administrator, PersonRole::Supervisor, PersonRole::Auditor]),
+        dn: None,
+        password: None,
+        one_time_password: Some(one_time.clone()),
+    };
+    let file = SiteFile {
+        realm: Some(arguments.realm.clone().unwrap_or_else(|| hosts[0].clone())),
+        persons: vec![administrator],
+        ..SiteFile::default()
+    };
+    let plan = hindsight_management::plan_file(database, file).await?;
+    hindsight_management::apply(database, &plan, COMMAND_LINE, "init", Timestamp::now()).await?;
+    let enrolment =
+        enrol::issue(database, DeviceKind::Desktop, ENROLMENT_HOURS, address, authority.fingerprint())
+            .await?;
+    Ok(Noted { login: arguments.administrator.clone(), password: one_time, enrolment })
+}
+
+fn settings_text(arguments: &InitArguments, address: &str) -> String {
+    let address = toml::Value::from(address);
+    let port = arguments.https_port;
+    format!(
+        "# Settings of this process. Each key is also an environment variable, which goes before this file:\n\
+         # HINDSIGHT_WEB_SERVICES__LISTEN, HINDSIGHT_LOG__FILTER. What is left out has its default.\n\
+         # Persons, DNs and recording policy are not here: see `hindsight-server config`.\n\
+         \n\
+         # host:port under which devices reach the web services\n\
+         address = {address}\n\
+         \n\
+         [log]\n\
+         filter = \"info\"\n\
+         format = \"text\" # or \"json\"\n\
+         \n\
+         [web-services]\n\
+         listen = \"0.0.0.0:{port}\"\n\
+         \n\
+         [crypto-server]\n\
+         listen = \"127.0.0.1:{crypto}\"\n\
+         \n\
+         [sip-server]\n\
+         listen = \"0.0.0.0:5060\"\n",
+        crypto = hindsight_crypto_server::config::DEFAULT_PORT,
+    )
+}
+
+fn show(data: &DataDirectory, arguments: &InitArguments, noted: &Noted) {
+    let console = format!("https://{}/", noted.enrolment.address);
+    if arguments.json {
+        let value = serde_json::json!({
+            "console": console,
+            "administrator": { "login": noted.login, "oneTimePassword": noted.password },
+            "desktopEnrolment": noted.enrolment.to_string(),
+            "authority": data.authority().join("ca.pem"),
+        });
+        return say(&value.to_string());
+    }
+    say(&format!("A new site in {}. These are shown once:", data.path().display()));
+    say("");
+    say(&format!("  console            {console}"));
+    say(&format!("  sign in as         {}", noted.login));
+    say(&format!("  one-time password  {}", noted.password));
+    say(&format!("  desktop enrolment  {}", noted.enrolment));
+    say("");
+    say(&format!(
+        "Browsers trust the console once they trust {}.",
+        data.authority().join("ca.pem").display()
+    ));
+    say("Next: hindsight-server config apply FILE.toml (persons and phones), hindsight-server run");
+}
+
+fn write_pair(certificate: &Path, key: &Path, made: &IssuedKey) -> anyhow::Result<()> {
+    write_new(key, &made.key_pem)?;
+    write_new(certificate, &made.certificate.pem)
+}
+
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let written = || -> std::io::Result<()> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    written().with_context(|| path.display().to_string())
+}
