@@ -1,0 +1,66 @@
+//! Row 8: the console in Chromium.
+
+use crate::fixture::Fixture;
+use anyhow::{Context, Result};
+use hindsight_tests::{
+    process::{project_root, run, run_with_input},
+    scenario::{CUSTOMER_DN, SUPERVISOR_LOGIN, talk},
+};
+use serde_json::{Value, json};
+use std::{process::Command, time::Duration};
+
+#[tokio::test]
+async fn a_supervisor_finds_the_call_and_replays_voice_and_screen_in_step() -> Result<()> {
+    let mut f = Fixture::new("frame_rate = 5");
+    f.scenario.site.start().await?;
+    let (_display, mut recorder) = f.scenario.desktop("office", (1280, 720), "x11").await?;
+    let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
+    f.scenario.call(&mut customer, &mut agent).await?;
+    talk(Duration::from_secs(20)).await;
+    customer.hang_up().await?;
+    f.console().await?.wait_until_complete(CUSTOMER_DN, Duration::from_secs(60)).await?;
+
+    let shots = project_root().join("target/screenshots");
+    std::fs::create_dir_all(&shots)?;
+    let asked = json!({
+        "url": f.scenario.site.url(),
+        "spki": public_key_hash(&f)?,
+        "login": SUPERVISOR_LOGIN,
+        "password": f.scenario.secrets.supervisor,
+        "number": CUSTOMER_DN,
+        "shots": shots,
+    });
+    let output = Command::new("node")
+        .current_dir(project_root().join("ui/console"))
+        .args(["e2e/replay.mjs", &asked.to_string()])
+        .output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let seen: Value = serde_json::from_str(printed.trim())
+        .with_context(|| format!("{printed} {}", String::from_utf8_lossy(&output.stderr)))?;
+    println!("{seen:#}");
+    assert_eq!(seen["done"], true, "{}", seen["error"]);
+    assert_eq!(seen["faults"], json!([]), "axe");
+    assert_eq!(seen["found"], 1);
+    let number = |name: &str| seen[name].as_f64().with_context(|| name.to_owned());
+    assert!(number("brightness")? > 0.05, "the screen is black");
+    assert!(number("apartFromStart")? <= 100.0);
+    assert!(number("apartAfterSeek")? <= 100.0);
+    let middle = number("length")? / 2.0;
+    for position in seen["sought"].as_array().context("sought")? {
+        let at = position["at"].as_f64().context("at")?;
+        assert!((at - middle).abs() < 3000.0, "{position} is not near {middle}");
+    }
+    assert!((1.7..2.3).contains(&number("speed")?), "double speed");
+    recorder.terminate(Duration::from_secs(20)).await?;
+    f.scenario.site.stop().await
+}
+
+/// SHA-256 of the HTTPS certificate's public key, base64: the one unknown key that Chromium may accept.
+fn public_key_hash(f: &Fixture) -> Result<String> {
+    let certificate = f.scenario.site.data().join("tls/web.pem");
+    let key = run(Command::new("openssl").args(["x509", "-pubkey", "-noout", "-in"]).arg(certificate))?;
+    let der = run_with_input(Command::new("openssl").args(["pkey", "-pubin", "-outform", "DER"]), &key)?;
+    let hash = run_with_input(Command::new("openssl").args(["dgst", "-sha256", "-binary"]), &der)?;
+    let text = run_with_input(Command::new("openssl").arg("base64"), &hash)?;
+    Ok(String::from_utf8(text)?.trim().to_owned())
+}

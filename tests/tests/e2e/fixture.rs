@@ -1,0 +1,47 @@
+//! A directory for one test that stays when the test fails.
+
+use anyhow::{Context, Result};
+use hindsight_tests::{
+    console::Console,
+    scenario::{SUPERVISOR_LOGIN, Scenario},
+    site::Ports,
+};
+use std::path::Path;
+use tempfile::TempDir;
+
+pub struct Fixture {
+    pub scenario: Scenario,
+    // Last: the programs inside end before their directory goes.
+    _dir: KeptOnFailure,
+}
+
+struct KeptOnFailure(Option<TempDir>);
+
+impl Drop for KeptOnFailure {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(dir) = self.0.take()
+        {
+            eprintln!("the test's directory with all logs is kept: {}", dir.keep().display());
+        }
+    }
+}
+
+impl Fixture {
+    pub fn new(capture: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("hindsight-e2e-").tempdir().expect("a temporary directory");
+        let ports = Ports::free().expect("free ports");
+        let scenario = Scenario::new(dir.path(), ports, capture).expect("a new site");
+        Self { scenario, _dir: KeptOnFailure(Some(dir)) }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.scenario.dir
+    }
+
+    pub async fn console(&self) -> Result<Console> {
+        Console::sign_in(&self.scenario.site, SUPERVISOR_LOGIN, &self.scenario.secrets.supervisor)
+            .await
+            .context("the supervisor signs in")
+    }
+}

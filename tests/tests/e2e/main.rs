@@ -1,0 +1,14 @@
+//! Whole sites of real programs, proved from outside: SIP phones, a virtual display, tshark, strace, openssl, Python's
+//! tink, Chromium. Run one at a time (`.config/nextest.toml`).
+
+mod browser;
+mod call;
+mod crash;
+mod fixture;
+mod network;
+mod outage;
+mod plaintext;
+mod screen;
+mod seal;
+mod seek;
+mod torture;

@@ -1,0 +1,102 @@
+//! What tshark saw on loopback.
+
+use anyhow::{Context, Result, ensure};
+use hindsight_tests::{
+    process::{Program, eventually, run},
+    site::Ports,
+};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// A running capture of one site's SIP and RTP.
+pub struct Trace {
+    file: PathBuf,
+    ports: Ports,
+    program: Program,
+}
+
+/// One RTP packet on its way to the media server.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// Seconds since the Unix epoch.
+    pub at: f64,
+    pub to_port: u16,
+    pub payload: Vec<u8>,
+}
+
+impl Trace {
+    pub async fn start(dir: &Path, ports: &Ports) -> Result<Self> {
+        let file = dir.join("trace.pcapng");
+        let filter = format!("udp and (port {} or portrange {}-{})", ports.sip, ports.rtp.0, ports.rtp.1);
+        let mut command = Command::new("tshark");
+        command.args(["-q", "-i", "lo", "-B", "64", "-f", &filter, "-w"]).arg(&file);
+        let mut program = Program::spawn("tshark", &mut command, &dir.join("tshark.log"))?;
+        program.wait_for_log("Capturing on", Duration::from_secs(10)).await?;
+        // "Capturing on" comes just before the capture is open; the file's first bytes come after.
+        eventually("tshark's file", Duration::from_secs(10), || async {
+            ensure!(std::fs::metadata(&file)?.len() > 0, "still empty");
+            Ok(())
+        })
+        .await?;
+        Ok(Self { file, ports: ports.clone(), program })
+    }
+
+    pub async fn stop(&mut self) -> Result<()> {
+        self.program.signal(libc::SIGINT);
+        eventually("the end of tshark", Duration::from_secs(10), || {
+            let running = self.program.is_running();
+            async move {
+                ensure!(!running, "still running");
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    fn fields(&self, filter: &str, fields: &[&str]) -> Result<Vec<Vec<String>>> {
+        let mut command = Command::new("tshark");
+        command.arg("-r").arg(&self.file);
+        command.args(["-d", &format!("udp.port=={},sip", self.ports.sip)]);
+        command.args(["-Y", filter, "-T", "fields", "-E", "separator=;"]);
+        for field in fields {
+            command.args(["-e", field]);
+        }
+        let printed = String::from_utf8(run(&mut command)?)?;
+        Ok(printed.lines().map(|line| line.split(';').map(str::to_owned).collect()).collect())
+    }
+
+    /// RTP with G.711 (payload types 0 and 8) that phones sent to the media server.
+    pub fn voice_to_media_server(&self) -> Result<Vec<Packet>> {
+        let (first, last) = self.ports.rtp;
+        let filter = format!(
+            "udp.dstport >= {first} && udp.dstport <= {last} && !(udp.srcport >= {first} && udp.srcport <= {last})"
+        );
+        let rows = self.fields(&filter, &["frame.time_epoch", "udp.dstport", "udp.payload"])?;
+        let mut packets = Vec::new();
+        for row in rows {
+            let [at, to, payload] = row.as_slice() else { continue };
+            let bytes = hex::decode(payload.replace(':', "")).context("udp.payload")?;
+            if bytes.len() > 12 && bytes[0] >> 6 == 2 && matches!(bytes[1] & 0x7f, 0 | 8) {
+                packets.push(Packet { at: at.parse()?, to_port: to.parse()?, payload: bytes[12..].to_vec() });
+            }
+        }
+        Ok(packets)
+    }
+
+    /// When the customer's phone was told of the answer, and when the first BYE was seen; seconds since the epoch.
+    pub fn answer_and_bye(&self) -> Result<(f64, f64)> {
+        let first = |filter: &str| -> Result<f64> {
+            let rows = self.fields(filter, &["frame.time_epoch"])?;
+            Ok(rows
+                .first()
+                .and_then(|row| row.first())
+                .with_context(|| format!("nothing matches {filter}"))?
+                .parse()?)
+        };
+        let answer = first("sip.Status-Code == 200 && sip.CSeq.method == \"INVITE\"")?;
+        Ok((answer, first("sip.Method == \"BYE\"")?))
+    }
+}
