@@ -19,11 +19,10 @@ pub fn prepare(request: &Request, is_own: impl Fn(&SipUri) -> bool) -> Result<Re
     let own = |uri: &Uri| uri.as_sip().is_some_and(&is_own);
     let mut routes = request.routes()?;
     // 16.4: a strict router before us put our Record-Route URI into the Request-URI, the target last in Route.
-    if request.uri.as_sip().is_some_and(|sip| sip.is_loose_router() && is_own(sip)) {
-        if let Some(target) = routes.pop() {
-            forwarded.uri = target.uri;
-            set_routes(&mut forwarded, &routes);
-        }
+    let from_strict = request.uri.as_sip().is_some_and(|sip| sip.is_loose_router() && is_own(sip));
+    if let Some(target) = from_strict.then(|| routes.pop()).flatten() {
+        forwarded.uri = target.uri;
+        set_routes(&mut forwarded, &routes);
     }
     if routes.first().is_some_and(|route| own(&route.uri)) {
         routes.remove(0);

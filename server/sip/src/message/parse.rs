@@ -51,6 +51,10 @@ pub(super) fn header_lines(text: &str) -> Result<Headers, Fault> {
         if line.is_empty() {
             break;
         }
+        // Some readers take a lone CR for the end of a line: they would see other headers than we do.
+        if line.contains('\r') {
+            return Err(Fault::syntax("Stray Carriage Return"));
+        }
         if line.starts_with([' ', '\t']) {
             let (_, value) = pending.as_mut().ok_or(Fault::syntax("Folded Line Without Header"))?;
             value.push(' ');
@@ -194,6 +198,9 @@ const BAD_STATUS_LINE: &str = "Malformed Status-Line";
 const NOT_SIP: &str = "Not SIP";
 
 fn start_line(line: &str) -> Result<Start, Fault> {
+    if line.contains('\r') {
+        return Err(Fault::syntax(NOT_SIP));
+    }
     if line.get(..4).is_some_and(|v| v.eq_ignore_ascii_case("SIP/")) {
         return status_line(line);
     }

@@ -28,10 +28,8 @@ pub(super) fn request(method: &Method, uri: &Uri, headers: &Headers) -> Result<(
     if cseq.method != *method {
         return Err(Fault::syntax("CSeq Method Does Not Match"));
     }
-    if let Some(hops) = headers.get("Max-Forwards") {
-        if lex::digits(hops).is_none_or(|n| n > 255) {
-            return Err(Fault::syntax("Max-Forwards Out Of Range"));
-        }
+    if headers.get("Max-Forwards").is_some_and(|hops| lex::digits(hops).is_none_or(|n| n > 255)) {
+        return Err(Fault::syntax("Max-Forwards Out Of Range"));
     }
     for name in ["Route", "Record-Route", "Contact"] {
         addresses(headers, name)?;

@@ -120,9 +120,7 @@ impl Driver {
             () = sleep_until(wake) => Turn::Timer,
             command = self.commands.recv() => command.map_or(Turn::End, Turn::Command),
             _ = sweep.tick() => Turn::Sweep,
-            _ = self.udp.readable(), if open => Turn::Datagrams,
-            Some((remote, generation, news)) = self.news.recv(), if open => Turn::News(remote, generation, news),
-            accepted = self.tcp.accept(), if accepting => Turn::Accepted(accepted),
+            turn = network(&self.udp, &mut self.news, &self.tcp, accepting), if open => turn,
         }
     }
 
@@ -296,6 +294,20 @@ impl Driver {
 impl Peer {
     fn new(connection: Connection) -> Self {
         Self { connection, unheard: Vec::new(), last_traffic: Instant::now(), mid_message_since: None }
+    }
+}
+
+/// What the network brings next; no kind of traffic can starve another.
+async fn network(
+    udp: &UdpSocket,
+    news: &mut mpsc::Receiver<(SocketAddr, Generation, News)>,
+    tcp: &TcpListener,
+    accepting: bool,
+) -> Turn {
+    tokio::select! {
+        _ = udp.readable() => Turn::Datagrams,
+        Some((remote, generation, news)) = news.recv() => Turn::News(remote, generation, news),
+        accepted = tcp.accept(), if accepting => Turn::Accepted(accepted),
     }
 }
 
