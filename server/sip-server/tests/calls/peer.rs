@@ -1,0 +1,365 @@
+//! Scripted peers over the real stack: phones, and a media server behind its resource manager.
+
+use crate::net::{Net, receive};
+use hindsight_msml::{Outcome, parse_request, write_result};
+use hindsight_sip::{
+    ClientTransactionId, Destination, Dialog, DialogId, Endpoint, EndpointConfig, Event, Ids, Method,
+    NameAddr, NewRequest, Request, Response, ServerTransactionId, SipMessage, SipUri, StatusCode,
+    digest::{Credentials, DigestClient},
+};
+use hindsight_sip_server::sdp::{Audio, Description, Direction, Shape, Writer};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+/// What a phone does with a call.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Manner {
+    /// Rings, then answers after this.
+    Answer(Duration),
+    /// Refuses with this.
+    Refuse(u16),
+    /// Rings for ever.
+    Ignore,
+}
+
+enum Later {
+    Answer(ServerTransactionId, Box<Request>),
+}
+
+pub struct Peer {
+    pub address: SocketAddr,
+    pub number: String,
+    pub endpoint: Endpoint,
+    pub manner: Manner,
+    /// What happened, in words.
+    pub log: Vec<String>,
+    /// As a media server: answers every request of a dialog with this.
+    pub failing: Option<u16>,
+    pub dialogs: HashMap<DialogId, Dialog>,
+    /// What the far end last described to us.
+    pub heard: Option<Description>,
+    server: SocketAddr,
+    is_media: bool,
+    digest: DigestClient,
+    ids: Ids,
+    sent: HashMap<ClientTransactionId, Request>,
+    ringing: HashMap<ServerTransactionId, Box<Request>>,
+    later: VecDeque<(Instant, Later)>,
+    deadline: Option<Instant>,
+    direction: Direction,
+    cseq: u32,
+    call_id: String,
+    writer: Writer,
+}
+
+impl Peer {
+    pub fn new(number: &str, address: SocketAddr, server: SocketAddr, is_media: bool, seed: u64) -> Self {
+        let mut ids = Ids::seeded(seed);
+        Self {
+            address,
+            number: number.to_owned(),
+            endpoint: Endpoint::new(EndpointConfig::new(address), Ids::seeded(seed + 1000)),
+            manner: Manner::Answer(Duration::from_millis(300)),
+            log: Vec::new(),
+            failing: None,
+            dialogs: HashMap::new(),
+            heard: None,
+            server,
+            is_media,
+            digest: DigestClient::new(Credentials {
+                user: number.to_owned(),
+                password: format!("secret-{number}"),
+            }),
+            call_id: ids.call_id(),
+            ids,
+            sent: HashMap::new(),
+            ringing: HashMap::new(),
+            later: VecDeque::new(),
+            deadline: None,
+            direction: Direction::SendRecv,
+            cseq: 1,
+            writer: Writer::new(seed),
+        }
+    }
+
+    pub fn set_password(&mut self, password: &str) {
+        let user = self.number.clone();
+        self.digest = DigestClient::new(Credentials { user, password: password.to_owned() });
+    }
+
+    fn contact(&self) -> NameAddr {
+        NameAddr::new(SipUri::with_user(&self.number, self.address.into()))
+    }
+
+    fn aor(&self, number: &str) -> NameAddr {
+        NameAddr::new(SipUri::with_user(number, self.server.into()))
+    }
+
+    fn new_request(&mut self, method: Method, to: &str, call_id: String) -> Request {
+        self.cseq += 1;
+        let target = match method {
+            Method::Register => SipUri::new(self.server.into()).into(),
+            _ => self.aor(to).uri,
+        };
+        let request = NewRequest {
+            method,
+            target,
+            from: self.aor(&self.number),
+            from_tag: self.ids.tag(),
+            to: self.aor(to),
+            call_id,
+            cseq: self.cseq,
+            contact: Some(self.contact()),
+        };
+        request.build()
+    }
+
+    pub fn register(&mut self, expires: u32, now: Instant) {
+        let number = self.number.clone();
+        let request = self.new_request(Method::Register, &number, self.call_id.clone());
+        self.send(request.with_header("Expires", expires), now);
+    }
+
+    fn send(&mut self, request: Request, now: Instant) -> ClientTransactionId {
+        let to = match request.routes().unwrap().first() {
+            Some(route) => Destination::of_uri(&route.uri).unwrap(),
+            None => Destination::of_uri(&request.uri).unwrap(),
+        };
+        let id = self.endpoint.send_request(request.clone(), to, now);
+        self.sent.insert(id, request);
+        id
+    }
+
+    pub fn call(&mut self, number: &str, offer: bool, now: Instant) -> ClientTransactionId {
+        let call_id = self.ids.call_id();
+        let request = self.new_request(Method::Invite, number, call_id);
+        let request =
+            if offer { request.with_body("application/sdp", self.description(None)) } else { request };
+        self.send(request, now)
+    }
+
+    pub fn cancel_all(&mut self, now: Instant) {
+        let invites: Vec<_> =
+            self.sent.iter().filter(|(_, r)| r.method == Method::Invite).map(|(id, _)| *id).collect();
+        for id in invites {
+            self.endpoint.cancel(id, now);
+        }
+    }
+
+    /// Re-INVITE with this wish.
+    pub fn change(&mut self, direction: Direction, now: Instant) {
+        self.direction = direction;
+        let body = self.description(None);
+        let Some(dialog) = self.dialogs.values_mut().next() else { return };
+        let request = dialog.request(Method::Invite).with_body("application/sdp", body);
+        self.send(request, now);
+    }
+
+    pub fn hang_up(&mut self, now: Instant) {
+        for (_, mut dialog) in std::mem::take(&mut self.dialogs) {
+            let request = dialog.request(Method::Bye);
+            self.log.push("hung up".to_owned());
+            self.send(request, now);
+        }
+    }
+
+    /// Our side of the session: an offer, or the answer to `offer`.
+    fn description(&mut self, offer: Option<&Description>) -> Vec<u8> {
+        let formats = match offer {
+            Some(offer) => Audio::agreed(&Audio::everything(), &offer.audio.formats).unwrap(),
+            None => Audio::everything(),
+        };
+        let direction = offer.map_or(self.direction, |offer| offer.audio.direction.answer(self.direction));
+        let port = self.address.port() + 1000;
+        let audio = Audio { address: self.address.ip(), port, formats, direction, ptime: None };
+        self.writer.write(&audio, &Shape::default())
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.later.iter().map(|(at, _)| *at).chain(self.deadline).min()
+    }
+
+    pub fn receive(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        let local = self.address;
+        receive(&mut self.endpoint, local, from, bytes, now);
+    }
+
+    pub fn run(&mut self, net: &mut Net) {
+        let now = net.now;
+        self.endpoint.handle_timeout(now);
+        while self.later.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, Later::Answer(id, request))) = self.later.pop_front() {
+                self.answer(id, &request, now);
+            }
+        }
+        loop {
+            let (events, deadline) = net.drain(&mut self.endpoint, self.address);
+            self.deadline = deadline;
+            if events.is_empty() {
+                return;
+            }
+            for event in events {
+                self.event(event, now);
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Request { transaction, request, .. } => self.request(transaction, request, now),
+            Event::Cancelled { transaction, .. } => {
+                if let Some(invite) = self.ringing.remove(&transaction) {
+                    self.log.push("cancelled".to_owned());
+                    let response = Response::to(&invite, StatusCode::REQUEST_TERMINATED).with_to_tag("x");
+                    self.endpoint.respond(transaction, response, now);
+                }
+            }
+            Event::Ack { request, .. } => {
+                if let Some(sdp) = request.sdp() {
+                    self.heard = Description::parse(&sdp).ok();
+                }
+                self.log.push("acknowledged".to_owned());
+            }
+            Event::Response { transaction, response, .. } => self.response(transaction, &response, now),
+            Event::TimedOut { transaction } => {
+                let method = self.sent.remove(&transaction).map(|r| r.method.to_string()).unwrap_or_default();
+                self.log.push(format!("{method} timed out"));
+            }
+            Event::TransportFailed { .. } => self.log.push("transport failed".to_owned()),
+            Event::AckMissing { .. } => self.log.push("no ACK".to_owned()),
+        }
+    }
+
+    fn request(&mut self, id: ServerTransactionId, request: Request, now: Instant) {
+        if let Some(status) = self.failing.filter(|_| request.to().unwrap().tag().is_some()) {
+            let response = Response::to(&request, StatusCode::new(status).unwrap());
+            return self.endpoint.respond(id, response, now);
+        }
+        match DialogId::of_request(&request).and_then(|id| self.dialogs.get_mut(&id)) {
+            Some(dialog) => {
+                if dialog.receive(&request).is_err() {
+                    let response = Response::to(&request, StatusCode::SERVER_INTERNAL_ERROR);
+                    return self.endpoint.respond(id, response, now);
+                }
+                self.in_dialog(id, &request, now);
+            }
+            None if request.to().unwrap().tag().is_some() => {
+                self.endpoint.respond(id, Response::to(&request, StatusCode::CALL_DOES_NOT_EXIST), now);
+            }
+            None if request.method == Method::Invite => self.invited(id, request, now),
+            None => self.endpoint.respond(id, Response::to(&request, StatusCode::OK).with_to_tag("o"), now),
+        }
+    }
+
+    fn in_dialog(&mut self, id: ServerTransactionId, request: &Request, now: Instant) {
+        let key = DialogId::of_request(request).unwrap();
+        match request.method {
+            Method::Bye => {
+                let dialog = self.dialogs.remove(&key).unwrap();
+                self.log.push("bye".to_owned());
+                self.endpoint.respond(id, dialog.response(request, StatusCode::OK), now);
+            }
+            Method::Invite => {
+                let offer = request.sdp().map(|sdp| Description::parse(&sdp).unwrap());
+                let body = self.description(offer.as_ref());
+                self.heard = offer.or(self.heard.take());
+                self.log.push("re-invited".to_owned());
+                let response = self.dialogs[&key].response(request, StatusCode::OK);
+                self.endpoint.accept(id, response.with_body("application/sdp", body), now);
+            }
+            Method::Info => {
+                let order = parse_request(&request.body).unwrap();
+                self.log.push(format!("{:?}", order.command));
+                let body = write_result(&Outcome::ok(Some(order.dialog.to_string())));
+                let response = self.dialogs[&key].response(request, StatusCode::OK);
+                self.endpoint.respond(id, response.with_body(hindsight_msml::CONTENT_TYPE, body), now);
+            }
+            _ => {
+                let response = self.dialogs[&key].response(request, StatusCode::OK);
+                self.endpoint.respond(id, response, now);
+            }
+        }
+    }
+
+    fn invited(&mut self, id: ServerTransactionId, request: Request, now: Instant) {
+        if self.is_media {
+            return self.answer(id, &request, now);
+        }
+        match self.manner {
+            Manner::Refuse(status) => {
+                let response = Response::to(&request, StatusCode::new(status).unwrap()).with_to_tag("r");
+                self.endpoint.respond(id, response, now);
+            }
+            Manner::Answer(_) | Manner::Ignore => {
+                let ringing = Response::to(&request, StatusCode::RINGING)
+                    .with_to_tag("t")
+                    .with_header("Contact", self.contact());
+                self.log.push("ringing".to_owned());
+                self.endpoint.respond(id, ringing, now);
+                let request = Box::new(request);
+                self.ringing.insert(id, request.clone());
+                if let Manner::Answer(after) = self.manner {
+                    self.later.push_back((now + after, Later::Answer(id, request)));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, id: ServerTransactionId, request: &Request, now: Instant) {
+        if !self.is_media && self.ringing.remove(&id).is_none() {
+            return;
+        }
+        let tag = if self.is_media { self.ids.tag() } else { "t".to_owned() };
+        let dialog = Dialog::uas(request, &tag, self.contact(), self.ids.cseq()).unwrap();
+        let offer = request.sdp().map(|sdp| Description::parse(&sdp).unwrap());
+        let body = self.description(offer.as_ref());
+        self.heard = offer;
+        let response = dialog.response(request, StatusCode::OK).with_body("application/sdp", body);
+        self.dialogs.insert(dialog.id().clone(), dialog);
+        self.log.push("answered".to_owned());
+        self.endpoint.accept(id, response, now);
+    }
+
+    fn response(&mut self, id: ClientTransactionId, response: &Response, now: Instant) {
+        let Some(request) = self.sent.get(&id).cloned() else { return };
+        let status = response.status;
+        if status.is_provisional() {
+            if status != StatusCode::TRYING {
+                self.log.push(status.to_string());
+            }
+            return;
+        }
+        self.sent.remove(&id);
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+            if let Ok(again) = self.digest.retry(&request, response, &mut self.ids) {
+                self.cseq = again.cseq().unwrap().number;
+                self.send(again, now);
+                return;
+            }
+        }
+        self.log.push(format!("{} {}", request.method, status));
+        if request.method == Method::Invite && status.is_success() {
+            self.accepted(id, &request, response);
+        }
+    }
+
+    fn accepted(&mut self, id: ClientTransactionId, request: &Request, response: &Response) {
+        let key = DialogId::of_response(response).unwrap();
+        let new = Dialog::uac(request, response).unwrap();
+        let dialog = self.dialogs.entry(key).or_insert(new);
+        let ack = dialog.ack(request.cseq().unwrap().number);
+        let target = Destination::of_uri(dialog.remote_target()).unwrap();
+        let described = Description::parse(&response.sdp().unwrap()).unwrap();
+        let ack = if request.body.is_empty() {
+            let body = self.description(Some(&described));
+            ack.with_body("application/sdp", body)
+        } else {
+            ack
+        };
+        self.heard = Some(described);
+        self.endpoint.acknowledge(id, ack, target);
+    }
+}
