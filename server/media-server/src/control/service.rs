@@ -14,11 +14,11 @@ use crate::{
 };
 use hindsight_msml::{self as msml, Outcome, ResultCode};
 use hindsight_sip::{
-    Dialog, DialogId, Event, Fault, Ids, Method, Request, Response, ServerTransactionId, SipHandle,
-    SipMessage as _, StatusCode,
+    ClientTransactionId, Dialog, DialogId, Event, Fault, Ids, Method, Request, Response, ServerTransactionId,
+    SipHandle, SipMessage as _, StatusCode,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     net::IpAddr,
     sync::{Arc, atomic::AtomicU32},
@@ -30,6 +30,8 @@ use tokio::sync::{mpsc, oneshot};
 const STALE: Duration = Duration::from_secs(300);
 /// How often stale legs are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
+/// How long a shut-down waits for answers to its BYEs.
+const FAREWELL: Duration = Duration::from_secs(2);
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, INFO, OPTIONS";
 const SDP_TYPE: &str = "application/sdp";
 
@@ -142,9 +144,34 @@ impl Service {
                 _ = sweep.tick() => self.sweep().await,
             }
         }
+        self.end_all(&mut events).await;
+    }
+
+    /// Hangs up every leg and gives the other side a moment to say that it knows.
+    async fn end_all(&mut self, events: &mut mpsc::Receiver<Event>) {
+        let mut byes = HashSet::new();
         for id in self.sessions.keys().cloned().collect::<Vec<_>>() {
-            self.hang_up(&id).await;
+            byes.extend(self.hang_up(&id).await);
         }
+        let answered = async {
+            while !byes.is_empty() {
+                match events.recv().await {
+                    Some(Event::Response { transaction, response, .. }) if response.status.is_final() => {
+                        byes.remove(&transaction);
+                    }
+                    Some(Event::TimedOut { transaction } | Event::TransportFailed { transaction, .. }) => {
+                        byes.remove(&transaction);
+                    }
+                    Some(Event::Request { transaction, request, .. }) => {
+                        let response = self.refuse(&request, Refusal::busy("Shutting Down"));
+                        let _ = self.sip.respond(transaction, response).await;
+                    }
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, answered).await;
     }
 
     async fn handle(&mut self, event: Event) {
@@ -371,15 +398,18 @@ impl Service {
         }
     }
 
-    /// Ends a leg from our side.
-    async fn hang_up(&mut self, id: &DialogId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+    /// Ends a leg from our side; the transaction of its BYE.
+    async fn hang_up(&mut self, id: &DialogId) -> Option<ClientTransactionId> {
+        let session = self.sessions.get_mut(id)?;
         let bye = session.dialog.request(Method::Bye);
         let hop = session.dialog.next_hop().clone();
         self.end(id);
         match self.sip.resolve(&hop).await {
-            Ok(to) => drop(self.sip.send_request(bye, to).await),
-            Err(error) => tracing::debug!(%error, "a BYE has nowhere to go"),
+            Ok(to) => self.sip.send_request(bye, to).await.ok(),
+            Err(error) => {
+                tracing::debug!(%error, "a BYE has nowhere to go");
+                None
+            }
         }
     }
 
