@@ -11,7 +11,7 @@ mod scene;
 
 use anyhow::Context as _;
 use clap::Parser;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 #[derive(Parser)]
 struct Arguments {
@@ -35,8 +35,7 @@ fn main() -> anyhow::Result<()> {
         if arguments.seconds.is_some_and(|seconds| elapsed.as_secs_f64() >= seconds) {
             return Ok(());
         }
-        let next: Duration = scene.draw(&mut stage, elapsed)?;
-        stage.show()?;
+        let next = scene::play(scene.as_mut(), &mut stage, elapsed)?;
         std::thread::sleep(next.saturating_sub(started.elapsed()));
     }
 }

@@ -20,6 +20,11 @@ impl Clock {
 }
 
 impl Scene for Clock {
+    fn redraw(&mut self, stage: &mut Stage) -> anyhow::Result<()> {
+        self.shown = None;
+        self.office.redraw(stage)
+    }
+
     fn draw(&mut self, stage: &mut Stage, elapsed: Duration) -> anyhow::Result<Duration> {
         if self.office_due <= elapsed {
             self.office_due = self.office.draw(stage, elapsed)?;

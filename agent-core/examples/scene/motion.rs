@@ -18,6 +18,10 @@ impl Motion {
 }
 
 impl Scene for Motion {
+    fn redraw(&mut self, _stage: &mut Stage) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     fn draw(&mut self, stage: &mut Stage, elapsed: Duration) -> anyhow::Result<Duration> {
         self.turn = (elapsed.as_micros() / STEP.as_micros()) as u32 + 1;
         for row in 0..stage.height.div_ceil(TILE) {

@@ -112,6 +112,11 @@ impl Office {
 }
 
 impl Scene for Office {
+    fn redraw(&mut self, stage: &mut Stage) -> anyhow::Result<()> {
+        self.desktop(stage)?;
+        self.window(stage, self.turn / 80)
+    }
+
     fn draw(&mut self, stage: &mut Stage, elapsed: Duration) -> anyhow::Result<Duration> {
         while STEP * self.turn as u32 <= elapsed {
             self.turn += 1;

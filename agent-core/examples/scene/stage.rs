@@ -3,9 +3,12 @@
 use anyhow::Context as _;
 use x11rb::{
     connection::Connection,
-    protocol::xproto::{
-        ChangeGCAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, Gcontext, Rectangle, Window,
-        WindowClass,
+    protocol::{
+        Event,
+        xproto::{
+            ChangeGCAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, EventMask, Gcontext, Rectangle,
+            Window, WindowClass,
+        },
     },
     rust_connection::RustConnection,
     wrapper::ConnectionExt as _,
@@ -31,7 +34,10 @@ impl Stage {
         let (width, height) = (screen.width_in_pixels, screen.height_in_pixels);
         let (window, gc, font) =
             (connection.generate_id()?, connection.generate_id()?, connection.generate_id()?);
-        let look = CreateWindowAux::new().background_pixel(0x2B5C8A).override_redirect(1);
+        let look = CreateWindowAux::new()
+            .background_pixel(0x2B5C8A)
+            .override_redirect(1)
+            .event_mask(EventMask::EXPOSURE);
         connection.create_window(
             x11rb::COPY_DEPTH_FROM_PARENT,
             window,
@@ -82,6 +88,15 @@ impl Stage {
             area.height - by,
         )?;
         Ok(())
+    }
+
+    /// Whether the server has lost what was drawn (a change of resolution, another window).
+    pub fn lost_its_picture(&mut self) -> anyhow::Result<bool> {
+        let mut lost = false;
+        while let Some(event) = self.connection.poll_for_event()? {
+            lost |= matches!(event, Event::Expose(_));
+        }
+        Ok(lost)
     }
 
     /// Sends what was drawn, and waits until the server has drawn it.
