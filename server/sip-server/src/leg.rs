@@ -1,8 +1,10 @@
 //! One leg of a call as SIP sees it: from INVITE to BYE.
 
+use crate::call::Order;
 use hindsight_sip::{
     ClientTransactionId, Destination, Dialog, Request, Response, ServerTransactionId, SipMessage, Source,
 };
+use std::collections::VecDeque;
 
 /// Where a leg stands. A leg that is over is not kept.
 pub(crate) enum Leg {
@@ -37,11 +39,32 @@ pub(crate) struct Up {
     pub(crate) unacknowledged: Option<ServerTransactionId>,
     /// BYE as soon as that ACK came, or will never come.
     pub(crate) end_wanted: bool,
+    /// Our request that waits for its final response, and those that wait for it.
+    pub(crate) under_way: Option<ClientTransactionId>,
+    pub(crate) errands: VecDeque<Errand>,
+}
+
+/// A request to be sent in a dialog, one after the other: should the first be lost and repeated, the peer would see the
+/// second before it and refuse the first as out of order (RFC 3261 12.2.2).
+#[derive(PartialEq)]
+pub(crate) enum Errand {
+    Reinvite(Vec<u8>),
+    Order(Order),
+    Probe,
 }
 
 impl Up {
     pub(crate) fn new(dialog: Dialog, flow: Option<Destination>) -> Self {
-        Self { dialog, flow, to_acknowledge: None, pending: None, unacknowledged: None, end_wanted: false }
+        Self {
+            dialog,
+            flow,
+            to_acknowledge: None,
+            pending: None,
+            unacknowledged: None,
+            end_wanted: false,
+            under_way: None,
+            errands: VecDeque::new(),
+        }
     }
 
     /// Where requests of this dialog go.

@@ -4,7 +4,7 @@
 use crate::{
     call::{Action, Call, Input, Leg, Now, Order, Side},
     guard,
-    leg::{Leg as State, Up, destination},
+    leg::{Errand, Leg as State, Up, destination},
     registrar::Binding,
     state::{Kind, Outgoing, Output, Wires},
 };
@@ -94,13 +94,17 @@ impl Session {
     fn perform(&mut self, action: Action, wires: &mut Wires, now: Now) -> Option<Input> {
         match action {
             Action::Invite { leg, offer } => self.invite(leg, offer, wires),
-            Action::Reinvite { leg, offer } => self.reinvite(leg, offer, wires),
+            Action::Reinvite { leg, offer } => self.errand(leg, Errand::Reinvite(offer), wires),
             Action::Acknowledge { leg } => self.acknowledge(leg, wires),
             Action::Ring => self.ring(wires),
             Action::Accept { leg, body } => self.accept(leg, body, wires),
             Action::Reject { leg, status } => self.reject(leg, status, wires),
-            Action::Order { leg, order } => return self.order(leg, order, wires),
-            Action::Probe { leg } => self.probe(leg, wires),
+            Action::Order { leg, order } if !matches!(self.legs.get(&leg), Some(State::Up(_))) => {
+                let outcome = Err("no dialog with the media server".to_owned());
+                return Some(Input::Ordered { serial: order.serial, outcome });
+            }
+            Action::Order { leg, order } => self.errand(leg, Errand::Order(order), wires),
+            Action::Probe { leg } => self.errand(leg, Errand::Probe, wires),
             Action::End { leg } => self.end(leg, wires),
             Action::Emit(what) => {
                 let event = DomainEvent { interaction: self.call.interaction(), at: now.wall, what };
@@ -161,7 +165,9 @@ impl Session {
         };
         let mut request = request.build();
         request.headers.set("Max-Forwards", self.max_forwards);
-        let request = self.dress(request).with_body(guard::SDP, offer);
+        request.headers.push("Allow", ALLOW);
+        request.headers.push("Session-ID", session_id(self.call.interaction()));
+        let request = request.with_body(guard::SDP, offer);
         let transaction = wires.next_client();
         let outgoing = Outgoing { interaction: self.call.interaction(), leg, kind: Kind::Invite };
         self.legs.insert(
@@ -171,20 +177,43 @@ impl Session {
         wires.send(transaction, outgoing, request, to_address);
     }
 
-    /// Headers of every request that may make or change a dialog.
-    fn dress(&self, mut request: Request) -> Request {
-        request.headers.push("Allow", ALLOW);
-        request.headers.push("Session-ID", session_id(self.call.interaction()));
-        request
+    /// Sends a request in a dialog as soon as the one before it is answered.
+    fn errand(&mut self, leg: Leg, errand: Errand, wires: &mut Wires) {
+        if let Some(State::Up(up)) = self.legs.get_mut(&leg) {
+            if errand != Errand::Probe || !up.errands.contains(&errand) {
+                up.errands.push_back(errand);
+            }
+        }
+        self.next_errand(leg, wires);
     }
 
-    fn reinvite(&mut self, leg: Leg, offer: Vec<u8>, wires: &mut Wires) {
+    fn next_errand(&mut self, leg: Leg, wires: &mut Wires) {
         let interaction = self.call.interaction();
         let Some(State::Up(up)) = self.legs.get_mut(&leg) else { return };
-        let (request, to) = (up.dialog.request(Method::Invite), up.destination());
-        let request = self.dress(request).with_body(guard::SDP, offer);
+        if up.under_way.is_some() {
+            return;
+        }
+        let Some(errand) = up.errands.pop_front() else { return };
+        let (kind, request) = match errand {
+            Errand::Reinvite(offer) => {
+                let request = up.dialog.request(Method::Invite).with_header("Allow", ALLOW);
+                (Kind::Reinvite, request.with_body(guard::SDP, offer))
+            }
+            Errand::Order(order) => {
+                let request = up.dialog.request(Method::Info);
+                (
+                    Kind::Order(order.serial),
+                    request.with_body(msml::CONTENT_TYPE, order_body(interaction, &order)),
+                )
+            }
+            Errand::Probe => {
+                (Kind::Probe, up.dialog.request(Method::Options).with_header("Accept", guard::SDP))
+            }
+        };
         let transaction = wires.next_client();
-        wires.send(transaction, Outgoing { interaction, leg, kind: Kind::Reinvite }, request, to);
+        up.under_way = Some(transaction);
+        let request = request.with_header("Session-ID", session_id(interaction));
+        wires.send(transaction, Outgoing { interaction, leg, kind }, request, up.destination());
     }
 
     fn acknowledge(&mut self, leg: Leg, wires: &mut Wires) {
@@ -252,42 +281,6 @@ impl Session {
             }
             None => {}
         }
-    }
-
-    fn order(&mut self, leg: Leg, order: Order, wires: &mut Wires) -> Option<Input> {
-        let interaction = self.call.interaction();
-        let Some(State::Up(up)) = self.legs.get_mut(&leg) else {
-            let outcome = Err("no dialog with the media server".to_owned());
-            return Some(Input::Ordered { serial: order.serial, outcome });
-        };
-        let body = msml::write_request(&MsmlRequest {
-            command: match order.action {
-                RecordingAction::Start => MsmlCommand::Start,
-                RecordingAction::Pause => MsmlCommand::Pause,
-                RecordingAction::Resume => MsmlCommand::Resume,
-                RecordingAction::Stop => MsmlCommand::Stop,
-            },
-            dialog: MsmlDialog { conference: interaction.to_session_id(), name: RECORDING.to_owned() },
-            params: Params {
-                capture: Some(order.capture.to_string()),
-                by: Some(shortened(&order.by)),
-                reason: Some(shortened(&order.reason)),
-            },
-        });
-        let request = up.dialog.request(Method::Info).with_header("Session-ID", session_id(interaction));
-        let (request, to) = (request.with_body(msml::CONTENT_TYPE, body), up.destination());
-        let transaction = wires.next_client();
-        wires.send(transaction, Outgoing { interaction, leg, kind: Kind::Order(order.serial) }, request, to);
-        None
-    }
-
-    fn probe(&mut self, leg: Leg, wires: &mut Wires) {
-        let interaction = self.call.interaction();
-        let Some(State::Up(up)) = self.legs.get_mut(&leg) else { return };
-        let (request, to) =
-            (up.dialog.request(Method::Options).with_header("Accept", guard::SDP), up.destination());
-        let transaction = wires.next_client();
-        wires.send(transaction, Outgoing { interaction, leg, kind: Kind::Probe }, request, to);
     }
 
     fn end(&mut self, leg: Leg, wires: &mut Wires) {
@@ -454,6 +447,11 @@ impl Session {
             | Event::AckMissing { .. } => return,
         };
         let leg = out.leg;
+        if status >= 200
+            && let Some(State::Up(up)) = self.legs.get_mut(&leg)
+        {
+            up.under_way.take_if(|under_way| *under_way == transaction);
+        }
         match out.kind {
             Kind::Invite => self.invite_outcome(leg, transaction, response, status, wires, now),
             Kind::Reinvite => self.reinvite_outcome(leg, transaction, response, status, wires, now),
@@ -473,6 +471,7 @@ impl Session {
                 }
             }
         }
+        self.next_errand(leg, wires);
     }
 
     fn invite_outcome(
@@ -602,6 +601,23 @@ fn order_outcome(response: Option<&Response>, status: u16) -> Result<(), String>
             .unwrap_or_else(|| format!("the media server answered {}", outcome.response))),
         Err(error) => Err(format!("the media server's result cannot be read: {error}")),
     }
+}
+
+fn order_body(interaction: InteractionId, order: &Order) -> String {
+    msml::write_request(&MsmlRequest {
+        command: match order.action {
+            RecordingAction::Start => MsmlCommand::Start,
+            RecordingAction::Pause => MsmlCommand::Pause,
+            RecordingAction::Resume => MsmlCommand::Resume,
+            RecordingAction::Stop => MsmlCommand::Stop,
+        },
+        dialog: MsmlDialog { conference: interaction.to_session_id(), name: RECORDING.to_owned() },
+        params: Params {
+            capture: Some(order.capture.to_string()),
+            by: Some(shortened(&order.by)),
+            reason: Some(shortened(&order.reason)),
+        },
+    })
 }
 
 /// A refusal in a dialog; the peer may try again after 491 by its own timer, after 500 in a moment (RFC 3261 14.2).
