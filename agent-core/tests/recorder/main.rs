@@ -1,5 +1,8 @@
 //! The recorder against a real X server: pictures that decode, at the right time, and only those that may be taken.
 
+// unwrap: these modules are helpers of tests only; the lint spares only functions that are tests themselves.
+#![allow(clippy::unwrap_used)]
+
 #[path = "../../examples/scene/mod.rs"]
 mod scene;
 
