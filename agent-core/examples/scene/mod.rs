@@ -45,7 +45,7 @@ impl Kind {
             Kind::Idle => Box::new(Idle(office)),
             Kind::Office => Box::new(office),
             Kind::Motion => Box::new(motion::Motion::open(stage)?),
-            Kind::Clock => Box::new(clock::Clock::open(stage, office)?),
+            Kind::Clock => Box::new(clock::Clock::over(office)),
         })
     }
 }

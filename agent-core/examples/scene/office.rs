@@ -9,6 +9,8 @@ use x11rb::protocol::xproto::Rectangle;
 
 const PAPER: u32 = 0xFFFFFF;
 const INK: u32 = 0x1A1A1A;
+/// Titles of windows stay below the clock of the scene `clock`.
+const BELOW_CLOCK: u16 = 226;
 const STEP: Duration = Duration::from_millis(100);
 const WORDS: &[&str] = &[
     "customer", "account", "the", "invoice", "was", "paid", "on", "Monday", "please", "call", "back",
@@ -26,15 +28,12 @@ pub struct Office {
 
 impl Office {
     pub fn open(stage: &mut Stage) -> anyhow::Result<Self> {
-        let window = area(
-            (stage.width / 8) as i16,
-            (stage.height / 3) as i16,
-            stage.width / 8 * 5,
-            stage.height / 5 * 3,
-        );
+        anyhow::ensure!(stage.width >= 640 && stage.height >= 480, "the screen is too small for a scene");
+        let top = (stage.height / 3).max(BELOW_CLOCK);
+        let height = (stage.height / 5 * 3).min(stage.height - top - 48);
+        let window = area((stage.width / 8) as i16, top as i16, stage.width / 8 * 5, height);
         let mut office = Self { window, turn: 0, column: 0, row: 0, seed: 1 };
-        office.desktop(stage)?;
-        office.window(stage, 0)?;
+        office.redraw(stage)?;
         Ok(office)
     }
 
@@ -43,7 +42,7 @@ impl Office {
         stage.fill(0x2B5C8A, area(0, 0, width, height))?;
         stage.fill(0x202830, area(0, height as i16 - 40, width, 40))?;
         stage.text(0xE0E0E0, 0x202830, 12, height as i16 - 28, "Applications   Mail   Customers   Orders")?;
-        let side = area((width / 8 * 6 + 40) as i16, (height / 3) as i16, width / 8, height / 2);
+        let side = area((width / 8 * 6 + 40) as i16, self.window.y, width / 8, self.window.height);
         stage.fill(0xF0F0E8, side)?;
         for line in 0..(side.height as i16 / LINE) {
             let text = self.words((side.width as i16 / CHARACTER - 2) as usize);

@@ -46,7 +46,7 @@ fn assert_clock_agrees(recorded: &rig::Recorded, video: &Video, minimum: usize) 
 
 #[test]
 fn every_picture_decodes_and_shows_the_time_that_the_manifest_says() {
-    let display = Display::start(1280, 720);
+    let display = Display::start(800, 600);
     let _drawing = Drawing::start(&display, scene::Kind::Clock);
     let call = InteractionId::new();
     let rig = Rig::start(&display, |job| job.interactions = vec![call]);
@@ -62,10 +62,7 @@ fn every_picture_decodes_and_shows_the_time_that_the_manifest_says() {
     assert!(duration.abs_diff(took.as_millis() as u64) <= PICTURE_MS as u64, "{duration} ms, took {took:?}");
     assert!((video.duration * 1000.0 - duration as f64).abs() < 2.0, "the file is {} s long", video.duration);
     assert_eq!((manifest.interactions[0].interaction, manifest.interactions[0].from_ms), (call, 0));
-    assert!(matches!(
-        manifest.media,
-        Media::Screen { monitor: 0, width: 1280, height: 720, monitors: 1, .. }
-    ));
+    assert!(matches!(manifest.media, Media::Screen { monitor: 0, width: 800, height: 600, monitors: 1, .. }));
     assert!(manifest.index.len() >= 2);
     let mut last = None;
     for entry in &manifest.index {
