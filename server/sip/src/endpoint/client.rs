@@ -35,6 +35,8 @@ pub(super) struct ClientTransaction {
     internal: bool,
     /// ACKs of 2xx by To tag, to be sent again when their 2xx comes again.
     acks: Vec<(String, Bytes, Destination)>,
+    /// The deadline that the clock knows.
+    scheduled: Option<Instant>,
 }
 
 impl ClientTransaction {
@@ -114,6 +116,7 @@ impl Endpoint {
             cancel_wanted: false,
             internal,
             acks: Vec::new(),
+            scheduled: None,
         };
         self.client_keys.insert(transaction.key(), id);
         self.clients.insert(id, transaction);
@@ -281,10 +284,12 @@ impl Endpoint {
 
     /// Sets the next deadline, or forgets a transaction that is over.
     fn client_settle(&mut self, id: ClientTransactionId) {
-        match self.clients.get(&id).map(ClientTransaction::deadline) {
-            Some(Some(at)) => self.clock.set(Name::Client(id), at),
-            Some(None) => drop(self.remove_client(id)),
-            None => {}
+        let Some(transaction) = self.clients.get_mut(&id) else { return };
+        let deadline = transaction.deadline();
+        let Some(at) = deadline else { return drop(self.remove_client(id)) };
+        if transaction.scheduled != deadline {
+            transaction.scheduled = deadline;
+            self.clock.set(Name::Client(id), at);
         }
     }
 

@@ -51,6 +51,8 @@ pub(super) struct ServerTransaction {
     to_tag: Option<String>,
     ack_wait: Option<AckWait>,
     ack_keys: Vec<AckKey>,
+    /// The deadline that the clock knows.
+    scheduled: Option<Instant>,
 }
 
 impl ServerTransaction {
@@ -121,6 +123,7 @@ impl Endpoint {
             to_tag: None,
             ack_wait: None,
             ack_keys: Vec::new(),
+            scheduled: None,
         };
         self.servers.insert(id, transaction);
         self.server_settle(id);
@@ -168,41 +171,60 @@ impl Endpoint {
         self.event(Event::Ack { request: ack, source });
     }
 
-    /// Answers a request. A 2xx to an INVITE given here is sent once only: so proxies forward them.
+    /// Answers a request; a missing To tag is added. A 2xx to an INVITE given here is sent once only: so proxies
+    /// forward them.
     pub fn respond(&mut self, id: ServerTransactionId, response: Response, now: Instant) {
-        let Some(transaction) = self.servers.get_mut(&id) else {
-            debug!(transaction = %id, status = %response.status, "response to a transaction that is over");
-            return;
-        };
-        let action = match &mut transaction.machine {
-            Machine::Invite(machine) => machine.respond(response.status, now),
-            Machine::Plain(machine) => machine.respond(response.status, now),
-        };
-        match action {
-            Ok(action) => {
-                transaction.last = Some(response.to_bytes().into());
-                if let Some(tag) = response.to().ok().and_then(|to| to.tag().map(str::to_owned)) {
-                    transaction.to_tag = Some(tag);
-                }
-                self.perform(id, action);
-            }
-            Err(error) => debug!(transaction = %id, status = %response.status, %error, "response dropped"),
-        }
+        self.answer(id, response, now);
         self.server_settle(id);
     }
 
     /// Accepts an INVITE with a 2xx and repeats it until its ACK comes ([`Event::Ack`]) or never came
     /// ([`Event::AckMissing`]): what the called side of a dialog does.
     pub fn accept(&mut self, id: ServerTransactionId, response: Response, now: Instant) {
-        let key = AckKey::of(&response).filter(|_| response.status.is_success());
-        self.respond(id, response, now);
-        let Some((transaction, key)) = self.servers.get_mut(&id).zip(key) else { return };
-        if matches!(&transaction.machine, Machine::Invite(machine) if !machine.is_open()) {
+        let success = response.status.is_success();
+        if let Some(sent) = self.answer(id, response, now).filter(|_| success) {
+            self.await_ack(id, &sent, now);
+        }
+        self.server_settle(id);
+    }
+
+    /// Gives a response to the machine; the result is what was sent.
+    fn answer(&mut self, id: ServerTransactionId, response: Response, now: Instant) -> Option<Response> {
+        let Some(transaction) = self.servers.get_mut(&id) else {
+            debug!(transaction = %id, status = %response.status, "response to a transaction that is over");
+            return None;
+        };
+        let action = match &mut transaction.machine {
+            Machine::Invite(machine) => machine.respond(response.status, now),
+            Machine::Plain(machine) => machine.respond(response.status, now),
+        };
+        let action = match action {
+            Ok(action) => action,
+            Err(error) => {
+                debug!(transaction = %id, status = %response.status, %error, "response dropped");
+                return None;
+            }
+        };
+        let response = match response.status {
+            StatusCode::TRYING => response,
+            // 8.2.6.2: every other response has a tag, and all of one request have the same.
+            _ => response.with_to_tag(transaction.to_tag.get_or_insert_with(|| self.ids.tag())),
+        };
+        if let Some(tag) = response.to().ok().and_then(|to| to.tag().map(str::to_owned)) {
+            transaction.to_tag = Some(tag);
+        }
+        transaction.last = Some(response.to_bytes().into());
+        self.perform(id, action);
+        Some(response)
+    }
+
+    fn await_ack(&mut self, id: ServerTransactionId, sent: &Response, now: Instant) {
+        let Some((transaction, key)) = self.servers.get_mut(&id).zip(AckKey::of(sent)) else { return };
+        if matches!(transaction.machine, Machine::Invite(_)) {
             transaction.ack_wait = Some(AckWait::new(self.config.timers, now));
             transaction.ack_keys.push(key.clone());
             self.ack_keys.insert(key, id);
         }
-        self.server_settle(id);
     }
 
     fn perform(&mut self, id: ServerTransactionId, action: ServerAction) {
@@ -243,9 +265,11 @@ impl Endpoint {
     }
 
     fn server_settle(&mut self, id: ServerTransactionId) {
-        let Some(transaction) = self.servers.get(&id) else { return };
+        let Some(transaction) = self.servers.get_mut(&id) else { return };
         if !transaction.is_over() {
-            if let Some(at) = transaction.deadline() {
+            let deadline = transaction.deadline();
+            if let Some(at) = deadline.filter(|_| transaction.scheduled != deadline) {
+                transaction.scheduled = deadline;
                 self.clock.set(Name::Server(id), at);
             }
             return;

@@ -21,13 +21,16 @@ pub struct Sent {
     pub protocol: Protocol,
 }
 
+/// Number of the message, sender, first line: is it lost?
+type Loss = Box<dyn FnMut(usize, usize, &str) -> bool>;
+
 pub struct Net {
     pub ends: [Endpoint; 2],
     pub events: [VecDeque<Event>; 2],
     pub log: Vec<Sent>,
     pub protocol: Protocol,
-    /// Decides which messages are lost: number of the message, sender, bytes.
-    pub lose: Box<dyn FnMut(usize, usize, &str) -> bool>,
+    /// Decides which messages are lost.
+    pub lose: Loss,
     start: Instant,
     now: Instant,
     wire: VecDeque<(Instant, usize, Protocol, Vec<u8>)>,

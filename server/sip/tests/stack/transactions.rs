@@ -271,6 +271,29 @@ fn a_cancel_that_crosses_the_final_answer_changes_nothing() {
 }
 
 #[test]
+fn a_2xx_that_comes_too_late_is_not_repeated() {
+    let mut net = Net::new(Protocol::Udp);
+    let (_, server, invite) = invite(&mut net);
+    net.ends[B].respond(server, Response::to(&invite, StatusCode::REQUEST_TERMINATED), net.now());
+    net.ends[B].accept(server, Response::to(&invite, StatusCode::OK).with_to_tag("b"), net.now());
+    assert_eq!(status(net.next(A)), 487);
+    net.run(Duration::from_secs(60));
+    assert_eq!(net.times(B, "SIP/2.0 487").len(), 1);
+    assert!(net.times(B, "SIP/2.0 200").is_empty() && net.events[B].is_empty());
+}
+
+#[test]
+fn all_responses_to_a_request_get_the_same_tag() {
+    let mut net = Net::new(Protocol::Udp);
+    let (_, server, invite) = invite(&mut net);
+    net.ends[B].respond(server, Response::to(&invite, StatusCode::RINGING), net.now());
+    net.ends[B].respond(server, Response::to(&invite, StatusCode::BUSY_HERE), net.now());
+    let tag = |event| got_response(event).1.to().unwrap().tag().map(str::to_owned);
+    let (first, second) = (tag(net.next(A)), tag(net.next(A)));
+    assert!(first.is_some() && first == second);
+}
+
+#[test]
 fn late_and_foreign_responses_are_dropped() {
     let mut net = Net::new(Protocol::Udp);
     let (_, server, invite) = invite(&mut net);
