@@ -163,6 +163,79 @@ fn swallow_request(request: &Request) {
     }
 }
 
+/// Messages of a call and commands of a user in any order, late, doubled, out of place.
+fn any_order(steps: &[(u8, u8, u64)]) {
+    let mut endpoint = Endpoint::new(EndpointConfig::new(local()), Ids::seeded(7));
+    let source =
+        Source { protocol: Protocol::Udp, local: local(), remote: "192.0.2.7:4000".parse().unwrap() };
+    let to = hindsight_sip::Destination::udp(source.remote);
+    let mut now = Instant::now();
+    let (mut servers, mut clients, mut sent) = (Vec::new(), Vec::new(), Vec::new());
+    for (kind, which, wait) in steps {
+        let which = usize::from(*which);
+        let method =
+            [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options][which % 5].clone();
+        let status = StatusCode::new([100, 180, 183, 200, 202, 302, 404, 487, 503, 603][which % 10]).unwrap();
+        match kind {
+            0 | 1 => {
+                let mut request = crate::net::request(method);
+                request
+                    .headers
+                    .push_front("Via", format!("SIP/2.0/UDP 192.0.2.7;branch=z9hG4bK{}", which % 3));
+                endpoint.handle_input(Received { source, bytes: &request.to_bytes() }, now);
+            }
+            2 | 3 => {
+                if let Some((id, request)) = servers.get(which % servers.len().max(1)) {
+                    let response = Response::to(request, status).with_to_tag("t");
+                    match kind {
+                        2 => endpoint.respond(*id, response, now),
+                        _ => endpoint.accept(*id, response, now),
+                    }
+                }
+            }
+            4 if method != Method::Ack => {
+                clients.push(endpoint.send_request(crate::net::request(method), to, now))
+            }
+            5 => {
+                if let Some(id) = clients.get(which % clients.len().max(1)).copied() {
+                    match which % 3 {
+                        0 => endpoint.cancel(id, now),
+                        1 => endpoint.transport_failed(id, "gone", now),
+                        _ => endpoint.acknowledge(id, crate::net::request(Method::Ack), to),
+                    }
+                }
+            }
+            _ => {
+                if let Some(Message::Request(request)) = sent.get(which % sent.len().max(1)) {
+                    let bytes = Response::to(request, status).with_to_tag("u").to_bytes();
+                    endpoint.handle_input(Received { source, bytes: &bytes }, now);
+                }
+            }
+        }
+        now += Duration::from_millis(*wait);
+        endpoint.handle_timeout(now);
+        loop {
+            match endpoint.poll_output() {
+                Output::Event(Event::Request { transaction, request, .. }) => {
+                    servers.push((transaction, request))
+                }
+                Output::Transmit(transmit) => sent.extend(parse_datagram(&transmit.bytes).ok().flatten()),
+                Output::Wait(_) => break,
+                _ => {}
+            }
+        }
+    }
+    for (id, request) in &servers {
+        endpoint.respond(*id, Response::to(request, StatusCode::BUSY_HERE), now);
+    }
+    for _ in 0..600 {
+        now += Duration::from_secs(1);
+        endpoint.handle_timeout(now);
+        while !matches!(endpoint.poll_output(), Output::Wait(_)) {}
+    }
+    assert_eq!(endpoint.transactions(), 0, "everything comes to an end");
+}
+
 /// Through an endpoint whose user answers everything, with all its timers run down.
 fn swallow_as_datagram(bytes: &[u8]) {
     let mut endpoint = Endpoint::new(EndpointConfig::new(local()), Ids::seeded(1));
@@ -225,6 +298,13 @@ proptest! {
     ) {
         let corpus = corpus();
         swallow(&mutate(corpus[which.index(corpus.len())].clone(), &mutations));
+    }
+
+    #[test]
+    fn any_order_of_messages_answers_and_commands_comes_to_an_end(
+        steps in prop::collection::vec((0..8u8, any::<u8>(), 0..3000u64), 1..60),
+    ) {
+        any_order(&steps);
     }
 
     #[test]

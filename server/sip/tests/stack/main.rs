@@ -5,6 +5,7 @@
 
 mod dialogs;
 mod hostile;
+mod live;
 mod net;
 mod sockets;
 mod speed;

@@ -15,16 +15,16 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn ours() -> PathBuf {
+pub fn ours() -> PathBuf {
     root().join("tests/vectors/rfc4475")
 }
 
-fn table() -> Vec<Case> {
+pub fn table() -> Vec<Case> {
     cases(&ours().join("expectations.txt")).unwrap()
 }
 
 /// The folder of the originals; `None`, said loudly, where they are not at hand (they are never committed).
-fn originals() -> Option<PathBuf> {
+pub fn originals() -> Option<PathBuf> {
     let folder =
         std::env::var_os("HINDSIGHT_RFC4475").map_or_else(|| root().join("../shared/rfc4475"), PathBuf::from);
     if folder.join("wsinv.dat").exists() {
@@ -34,7 +34,7 @@ fn originals() -> Option<PathBuf> {
     None
 }
 
-fn message(folder: &Path, name: &str) -> Vec<u8> {
+pub fn message(folder: &Path, name: &str) -> Vec<u8> {
     std::fs::read(folder.join(format!("{name}.dat"))).unwrap()
 }
 
