@@ -6,7 +6,10 @@ use hindsight_agent_core::{
     config::{ConfigError, ENVIRONMENT, RecorderConfig},
     probe, service,
 };
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -39,7 +42,11 @@ fn main() -> anyhow::Result<()> {
         .context("forbidding core dumps")?;
     let arguments = Arguments::parse();
     let filter = std::env::var(format!("{ENVIRONMENT}LOG")).unwrap_or_else(|_| "info".to_owned());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let config = RecorderConfig::load(arguments.config.as_deref())?;
     match arguments.command.unwrap_or(Command::Run) {
         Command::Probe => {

@@ -227,7 +227,8 @@ impl Controller {
     /// When to call again with [`Input::Tick`] at the latest, on the clock of [`Moment::up`].
     pub fn next_tick(&self, now: Moment) -> Duration {
         let soon = now.up + TICK;
-        self.reasons.next_change(now.up).map_or(soon, |at| at.min(soon))
+        let changes = [self.reasons.next_change(now.up), self.offline.next_change(now)];
+        changes.into_iter().flatten().fold(soon, Duration::min)
     }
 
     /// Whether the program may end: it was told to, and no capture runs.

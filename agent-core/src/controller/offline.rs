@@ -8,7 +8,7 @@ use hindsight_wire::{
 use std::time::Duration;
 
 /// A link that is back before this was not away, for the offline policy.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_millis(500);
 /// After the link is back the offline capture goes on this long, so that a call that is under way is named in time.
 const HANDOVER: Duration = Duration::from_secs(5);
 
@@ -63,6 +63,12 @@ impl Offline {
     pub fn wanted(&self, now: Moment) -> bool {
         let handing_over = self.handover_until.is_some_and(|until| now.up < until);
         handing_over || self.lost_for(now).is_some_and(|lost| self.within_limit(lost))
+    }
+
+    /// When [`Offline::wanted`] may change by the passing of time.
+    pub fn next_change(&self, now: Moment) -> Option<Duration> {
+        let begins = self.lost.as_ref().map(|lost| lost.up + GRACE);
+        [begins, self.handover_until].into_iter().flatten().filter(|at| *at > now.up).min()
     }
 
     fn within_limit(&self, lost: Duration) -> bool {

@@ -38,6 +38,9 @@ const RETRY: Duration = Duration::from_secs(3);
 const SPOOL_EVERY: Duration = Duration::from_secs(60);
 const SPOOL_AT_MOST: Duration = Duration::from_secs(1);
 
+/// How long the program waits at its end for each of: the last messages, the closing of the link.
+const FAREWELL: Duration = Duration::from_millis(150);
+
 /// Why the recorder cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -112,7 +115,12 @@ pub async fn run(
     for continuation in continuations {
         service.take(Input::Recovered(continuation));
     }
-    service.serve(link_events, &mut spool_status, &mut stop).await;
+    let mut link_events = link_events;
+    service.serve(&mut link_events, &mut spool_status, &mut stop).await;
+    // A moment for the last messages and for the farewell; the manifests say the same.
+    tokio::time::sleep(FAREWELL).await;
+    drop(link_events);
+    tokio::time::sleep(FAREWELL).await;
     uploading.abort();
     Ok(())
 }
@@ -133,7 +141,7 @@ impl Service {
     /// Priorities: what the server says (a pause above all), what captures tell, the order to stop, time, the spool.
     async fn serve(
         &mut self,
-        mut link_events: mpsc::Receiver<LinkEvent>,
+        link_events: &mut mpsc::Receiver<LinkEvent>,
         spool: &mut watch::Receiver<UploadStatus>,
         stop: &mut watch::Receiver<bool>,
     ) {
@@ -163,8 +171,6 @@ impl Service {
                 }
             }
         }
-        // A moment for the last messages; the manifests say the same.
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
     fn take(&mut self, input: Input) {
@@ -198,6 +204,7 @@ impl Service {
     async fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up(welcome) => {
+                tracing::info!("the link is open");
                 let policy = welcome.policy.as_ref().map(within_sense);
                 self.take(Input::LinkUp { policy, recipients: welcome.recipients });
                 self.spool_told = None;
@@ -250,7 +257,7 @@ impl Service {
     async fn run_event(&mut self, event: RunEvent) {
         match event {
             RunEvent::PartStarted { part, recordings, at } => {
-                tracing::info!(part, monitors = recordings.len(), "capturing");
+                tracing::info!(part, monitors = recordings.len(), "capture started");
                 self.take(Input::PartStarted { part, recordings, at });
             }
             RunEvent::Ended(result) => {
