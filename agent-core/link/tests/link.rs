@@ -1,5 +1,8 @@
 //! Enrolment and the live link against real TLS servers with a CA of their own.
 
+// A test's fixtures may fail the test; clippy knows only the test functions themselves.
+#![allow(clippy::unwrap_used)]
+
 use axum::{
     Json, Router,
     extract::State,

@@ -141,8 +141,9 @@ impl Syncer {
             self.each(&mut work, |work| if together { Ok(()) } else { self.sync_finished(work) });
             self.each(&mut work, |work| self.place_state(work, true));
         }
-        let together = group && self.everything();
-        if !together {
+        let renamed = work.iter().any(|work| work.fresh || work.state || work.finishing);
+        let together = group && renamed && self.everything();
+        if renamed && !together {
             self.each(&mut work, |work| self.sync_dirs(work));
             if work.iter().any(|work| work.fresh) {
                 let root = self.storage.sync_dir(&self.root).err().map(|error| error.to_string());

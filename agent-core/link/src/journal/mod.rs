@@ -240,14 +240,14 @@ impl Writer {
                 }
             }
             self.commit(events);
-            for done in waiting {
-                // Whoever asked may have gone.
-                let _ = done.send(());
-            }
             if self.shared.accepted.swap(false, Ordering::AcqRel)
                 && let Err(error) = self.note_accepted()
             {
                 tracing::warn!(%error, "journal could not be shortened");
+            }
+            for done in waiting {
+                // Whoever asked may have gone.
+                let _ = done.send(());
             }
         }
     }
