@@ -64,7 +64,16 @@ impl Roles {
                 .await?;
             }
             Role::RecordingProcessor => {
-                anyhow::bail!("not in this build yet")
+                let store = self.store()?;
+                hindsight_recording_processor::run(
+                    self.identity(role)?,
+                    store.database.clone(),
+                    Arc::new(store.objects.clone()),
+                    store.area.clone(),
+                    self.crypto_client(role)?,
+                    shutdown,
+                )
+                .await?;
             }
             Role::MediaServer => {
                 let config = settings.media_server.clone();
@@ -72,7 +81,9 @@ impl Roles {
                 hindsight_media_server::run(config, self.identity(role)?, data.of_role(role), stop).await?;
             }
             Role::ResourceManager => {
-                anyhow::bail!("not in this build yet")
+                let config = settings.resource_manager.clone();
+                hindsight_resource_manager::run(config, self.identity(role)?, data.of_role(role), shutdown)
+                    .await?;
             }
             Role::SipServer => {
                 let config = settings.sip_server.clone();

@@ -28,6 +28,7 @@ pub struct Settings {
     pub crypto_server: hindsight_crypto_server::Config,
     pub web_services: hindsight_web_services::config::Config,
     pub media_server: hindsight_media_server::Config,
+    pub resource_manager: hindsight_resource_manager::Config,
     pub sip_server: hindsight_sip_server::config::Config,
 }
 
@@ -41,6 +42,7 @@ impl Default for Settings {
             crypto_server: Default::default(),
             web_services: Default::default(),
             media_server: Default::default(),
+            resource_manager: Default::default(),
             sip_server: Default::default(),
         }
     }

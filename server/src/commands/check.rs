@@ -194,7 +194,8 @@ fn ports(findings: &mut Findings, settings: &Settings) {
             Role::WebServices => (settings.web_services.listen, false),
             Role::MediaServer => (settings.media_server.listen, true),
             Role::SipServer => (settings.sip_server.listen, true),
-            Role::RecordingProcessor | Role::ResourceManager => continue,
+            Role::ResourceManager => (settings.resource_manager.listen, true),
+            Role::RecordingProcessor => continue,
         };
         let what = format!("port of {}", role.as_str());
         match bind(address, udp) {

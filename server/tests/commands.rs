@@ -1,0 +1,273 @@
+//! The commands of the built binary, on data directories of their own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const SITE: &str = include_str!("../../packaging/demo-site.toml");
+
+fn server(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hindsight-server"));
+    command.arg("--data").arg(data).env_remove("RUST_LOG");
+    command
+}
+
+fn output(data: &Path, arguments: &[&str]) -> Output {
+    server(data).args(arguments).output().unwrap()
+}
+
+fn text(data: &Path, arguments: &[&str]) -> String {
+    let output = output(data, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refusal(data: &Path, arguments: &[&str]) -> String {
+    let output = output(data, arguments);
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A new site; what `init` has printed.
+fn site(port: u16) -> (TempDir, serde_json::Value) {
+    let directory = tempfile::tempdir().unwrap();
+    let printed =
+        text(&directory.path().join("data"), &["init", "--json", "--https-port", &port.to_string()]);
+    (directory, serde_json::from_str(&printed).unwrap())
+}
+
+#[test]
+fn init_makes_a_whole_site_once() {
+    let (directory, printed) = site(8443);
+    let data = directory.path().join("data");
+    assert_eq!(printed["administrator"]["login"], "admin");
+    let enrolment: hindsight_wire::enrolment::EnrolmentString =
+        printed["desktopEnrolment"].as_str().unwrap().parse().unwrap();
+    assert_eq!(enrolment.address, "localhost:8443");
+    for secret in ["ca/ca.key", "tls/web.key", "components/media-server/device.key", "store/hindsight.db"] {
+        let mode = fs::metadata(data.join(secret)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{secret} is its owner's only");
+    }
+    assert!(refusal(&data, &["init"]).contains("holds a site already"));
+    fs::remove_file(data.join("hindsight.toml")).unwrap();
+    assert!(refusal(&data, &["init"]).contains("not empty"), "half a site is not built upon");
+}
+
+#[test]
+fn the_identities_that_init_makes_load_as_what_they_are() {
+    let (directory, _) = site(8443);
+    for role in hindsight_model::Role::ALL {
+        let path = directory.path().join("data/components").join(role.as_str());
+        let identity = hindsight_link::Identity::load(&path).unwrap().unwrap();
+        assert_eq!(identity.kind(), role.as_str());
+        assert_eq!(identity.address(), Some("127.0.0.1:8443"));
+    }
+}
+
+#[test]
+fn check_is_content_with_a_new_site_and_names_what_is_wrong_with_a_damaged_one() {
+    let (directory, _) = site(free_port());
+    let data = directory.path().join("data");
+    let found = text(&data, &["check"]);
+    assert!(!found.contains("FAIL"), "{found}");
+    let log = data.join("crypto/audit.jsonl");
+    let tampered = fs::read_to_string(&log).unwrap().replace("command line", "nobody here");
+    fs::write(&log, tampered).unwrap();
+    fs::remove_file(data.join("tls/web.pem")).unwrap();
+    let found = output(&data, &["check"]);
+    let lines = String::from_utf8(found.stdout).unwrap();
+    assert_eq!(found.status.code(), Some(1));
+    assert!(lines.contains("FAIL  key audit log: audit log: line 1: it was changed"), "{lines}");
+    assert!(lines.contains("FAIL  HTTPS certificate"), "{lines}");
+}
+
+#[test]
+fn a_site_file_is_planned_applied_once_and_exported_without_secrets() {
+    let (directory, _) = site(8443);
+    let data = directory.path().join("data");
+    let file = directory.path().join("site.toml");
+    fs::write(&file, SITE).unwrap();
+    let file = file.to_str().unwrap();
+    let planned = text(&data, &["config", "plan", file]);
+    assert!(planned.contains("+ dn/1001") && planned.contains("+ person/anna"), "{planned}");
+    assert!(text(&data, &["config", "plan", file]).contains("+ dn/1001"), "a plan changes nothing");
+    let applied = text(&data, &["config", "apply", file, "--reason", "first phones"]);
+    assert!(applied.ends_with("configuration version 3\n"), "{applied}");
+    assert_eq!(text(&data, &["config", "apply", file]), "nothing changes\nconfiguration version 3\n");
+    let exported = text(&data, &["config", "export"]);
+    assert!(
+        exported.contains("record_voice = \"full-time\"") && exported.contains("dn = \"1001\""),
+        "{exported}"
+    );
+    for secret in ["anna-demo-password", "phone-1001", "argon2"] {
+        assert!(
+            !exported.contains(secret) && !planned.contains(secret) && !applied.contains(secret),
+            "{secret}"
+        );
+    }
+    let again = directory.path().join("again.toml");
+    fs::write(&again, exported).unwrap();
+    assert!(text(&data, &["config", "plan", again.to_str().unwrap()]).contains("nothing changes"));
+}
+
+#[test]
+fn a_wrong_site_file_is_refused_with_its_line() {
+    let (directory, _) = site(8443);
+    let file = directory.path().join("site.toml");
+    fs::write(&file, "realm = \"a\"\n[[dn]]\nnumbr = \"1\"\n").unwrap();
+    let refused = refusal(&directory.path().join("data"), &["config", "apply", file.to_str().unwrap()]);
+    assert!(refused.contains("line 3, column 1"), "{refused}");
+}
+
+#[test]
+fn an_exported_key_is_audited_and_no_file_is_written_over() {
+    let (directory, _) = site(8443);
+    let data = directory.path().join("data");
+    let out = directory.path().join("key.pem");
+    text(&data, &["key", "export", "--out", out.to_str().unwrap()]);
+    assert!(fs::read_to_string(&out).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
+    refusal(&data, &["key", "export", "--out", out.to_str().unwrap()]);
+    let log = fs::read_to_string(data.join("crypto/audit.jsonl")).unwrap();
+    assert_eq!(log.matches("key.export").count(), 1);
+}
+
+#[test]
+fn enrolment_strings_are_for_this_site_and_all_different() {
+    let (directory, printed) = site(8443);
+    let data = directory.path().join("data");
+    let first: hindsight_wire::enrolment::EnrolmentString =
+        text(&data, &["enrol", "new", "--kind", "media-server"]).parse().unwrap();
+    let second = text(&data, &["enrol", "new", "--kind", "desktop"]);
+    assert!(printed["desktopEnrolment"].as_str().unwrap().contains(&first.ca_sha256));
+    assert!(!second.contains(&first.code));
+    assert!(refusal(&data, &["enrol", "new", "--kind", "toaster"]).contains("toaster"));
+}
+
+struct Running(Child);
+
+impl Running {
+    fn start(data: &Path, roles: &str, environment: &[(&str, String)]) -> Self {
+        let mut command = server(data);
+        command.args(["run", "--roles", roles]).stderr(Stdio::piped());
+        for (name, value) in environment {
+            command.env(name, value);
+        }
+        Self(command.spawn().unwrap())
+    }
+
+    /// Reads the log until a line has `wanted`; what was read.
+    fn wait_for(&mut self, wanted: &str) -> String {
+        let mut read = String::new();
+        let mut log = BufReader::new(self.0.stderr.as_mut().unwrap());
+        while !read.contains(wanted) {
+            assert!(log.read_line(&mut read).unwrap() > 0, "ended without {wanted:?}: {read}");
+        }
+        read
+    }
+
+    fn terminate(mut self) -> (std::process::ExitStatus, String) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let mut rest = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+        (self.0.wait().unwrap(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ports() -> Vec<(&'static str, String)> {
+    let sip = [
+        ("HINDSIGHT_SIP_SERVER__LISTEN", free_port()),
+        ("HINDSIGHT_RESOURCE_MANAGER__LISTEN", free_port()),
+        ("HINDSIGHT_MEDIA_SERVER__LISTEN", free_port()),
+        ("HINDSIGHT_CRYPTO_SERVER__LISTEN", free_port()),
+    ];
+    let mut environment: Vec<_> = sip.map(|(name, port)| (name, format!("127.0.0.1:{port}"))).into();
+    let of = |environment: &[(&str, String)], at: usize| environment[at].1.clone();
+    environment.push(("HINDSIGHT_SIP_SERVER__RESOURCE_MANAGER", of(&environment, 1)));
+    environment.push(("HINDSIGHT_RESOURCE_MANAGER__POOL", format!("[\"{}\"]", of(&environment, 2))));
+    environment
+}
+
+#[test]
+fn all_roles_start_answer_and_stop_in_order() {
+    let port = free_port();
+    let (directory, _) = site(port);
+    let data = directory.path().join("data");
+    let all = "crypto-server,web-services,recording-processor,media-server,resource-manager,sip-server";
+    let mut running = Running::start(&data, all, &ports());
+    running.wait_for("running");
+    let ca = fs::read(data.join("ca/ca.pem")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match client.get(format!("https://localhost:{port}/readyz")).send().await {
+                Ok(answer) if answer.status().is_success() => break,
+                other => assert!(Instant::now() < deadline, "not ready: {other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let (status, log) = running.terminate();
+    assert!(status.success(), "{status}: {log}");
+    let at = |role: &str| log.find(&format!("stopping role=\"{role}\"")).unwrap();
+    assert!(at("sip-server") < at("media-server") && at("media-server") < at("crypto-server"), "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn a_port_in_use_ends_the_process_with_its_reason() {
+    let (directory, _) = site(free_port());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let environment = [("HINDSIGHT_CRYPTO_SERVER__LISTEN", address.clone())];
+    let mut running = Running::start(&directory.path().join("data"), "crypto-server", &environment);
+    let log = running.wait_for("failed at the start");
+    assert!(log.contains(&address) && log.contains("in use"), "{log}");
+    assert!(!running.0.wait().unwrap().success());
+}
+
+#[test]
+fn a_role_runs_once_in_a_data_directory() {
+    let (directory, _) = site(free_port());
+    let data = directory.path().join("data");
+    let environment = [("HINDSIGHT_CRYPTO_SERVER__LISTEN", format!("127.0.0.1:{}", free_port()))];
+    let mut first = Running::start(&data, "crypto-server", &environment);
+    first.wait_for("crypto server ready");
+    let second = refusal(&data, &["run", "--roles", "crypto-server"]);
+    assert!(second.contains("crypto-server runs in this data directory already"), "{second}");
+    assert!(first.terminate().0.success());
+}
+
+#[test]
+fn the_running_server_can_write_no_core_dump() {
+    let (directory, _) = site(free_port());
+    let environment = [("HINDSIGHT_CRYPTO_SERVER__LISTEN", format!("127.0.0.1:{}", free_port()))];
+    let mut running = Running::start(&directory.path().join("data"), "crypto-server", &environment);
+    running.wait_for("crypto server ready");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", running.0.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    assert!(running.terminate().0.success());
+}
