@@ -22,6 +22,17 @@ pub(super) enum Machine {
     Plain(ClientPlain),
 }
 
+/// A request about to be sent for the first time.
+struct Outgoing {
+    id: ClientTransactionId,
+    request: Request,
+    to: Destination,
+    branch: String,
+    internal: bool,
+    /// May it go by TCP when it is too large for a datagram?
+    may_grow_up: bool,
+}
+
 pub(super) struct ClientTransaction {
     machine: Machine,
     request: Request,
@@ -79,22 +90,15 @@ impl Endpoint {
         now: Instant,
     ) {
         let branch = self.ids.branch();
-        self.start(id, request, to, branch, false, now);
+        self.start(Outgoing { id, request, to, branch, internal: false, may_grow_up: true }, now);
     }
 
-    fn start(
-        &mut self,
-        id: ClientTransactionId,
-        mut request: Request,
-        to: Destination,
-        branch: String,
-        internal: bool,
-        now: Instant,
-    ) {
-        let mut destination = to;
-        let mut via = self.new_via(to.protocol, &branch);
+    fn start(&mut self, outgoing: Outgoing, now: Instant) {
+        let Outgoing { id, mut request, to: mut destination, branch, internal, may_grow_up } = outgoing;
+        let mut via = self.new_via(destination.protocol, &branch);
         let mut wire = with_via(&mut request, &via);
-        let oversized = to.protocol == Protocol::Udp && wire.len() > self.config.udp_request_limit;
+        let datagram = destination.protocol == Protocol::Udp;
+        let oversized = may_grow_up && datagram && wire.len() > self.config.udp_request_limit;
         if oversized {
             destination.protocol = Protocol::Tcp;
             via = self.new_via(Protocol::Tcp, &branch);
@@ -140,11 +144,15 @@ impl Endpoint {
         let cancel = cancel_of(&transaction.request, &transaction.via);
         let (destination, via) = (transaction.destination, transaction.via.clone());
         self.client_settle(id);
-        if let Some(mut cancel) = cancel {
-            cancel.headers.remove("Via");
+        if let Some(mut request) = cancel {
+            // It comes back with the branch of the INVITE, which is what makes it this INVITE's CANCEL.
+            request.headers.remove("Via");
             let branch = via.branch().unwrap_or_default().to_owned();
-            let cancel_id = self.client_ids.next();
-            self.start(cancel_id, cancel, destination, branch, true, now);
+            let id = self.client_ids.next();
+            self.start(
+                Outgoing { id, request, to: destination, branch, internal: true, may_grow_up: false },
+                now,
+            );
         }
     }
 
@@ -177,26 +185,26 @@ impl Endpoint {
     /// Bytes of a request could not be sent. A transaction that has heard from its peer waits on.
     pub fn transport_failed(&mut self, id: ClientTransactionId, reason: &str, now: Instant) {
         let Some(transaction) = self.clients.get(&id).filter(|t| t.is_unheard()) else { return };
-        if !transaction.oversized {
-            let internal = transaction.internal;
-            self.remove_client(id);
-            if !internal {
-                self.event(Event::TransportFailed { transaction: id, reason: reason.to_owned() });
-            }
-            return;
-        }
-        // RFC 3261 18.1.1: the peer may not speak TCP at all; then the large request goes by UDP.
-        debug!(transaction = %id, reason, "large request goes by UDP after all");
+        let (oversized, internal) = (transaction.oversized, transaction.internal);
         let Some(transaction) = self.remove_client(id) else { return };
-        let limit = std::mem::replace(&mut self.config.udp_request_limit, usize::MAX);
-        let branch = transaction.via.branch().unwrap_or_default().to_owned();
-        let mut request = transaction.request;
+        if oversized {
+            // RFC 3261 18.1.1: the peer may not speak TCP at all; then the large request goes by UDP.
+            debug!(transaction = %id, reason, "large request goes by UDP after all");
+            self.start_again_by_udp(id, transaction, now);
+        } else if !internal {
+            self.event(Event::TransportFailed { transaction: id, reason: reason.to_owned() });
+        }
+    }
+
+    fn start_again_by_udp(&mut self, id: ClientTransactionId, failed: ClientTransaction, now: Instant) {
+        let branch = failed.via.branch().unwrap_or_default().to_owned();
+        let to = Destination::udp(failed.destination.addr);
+        let mut request = failed.request;
         request.headers.pop_first_value("Via");
-        let destination = Destination::udp(transaction.destination.addr);
-        self.start(id, request, destination, branch, transaction.internal, now);
-        self.config.udp_request_limit = limit;
+        let internal = failed.internal;
+        self.start(Outgoing { id, request, to, branch, internal, may_grow_up: false }, now);
         if let Some(again) = self.clients.get_mut(&id) {
-            again.cancel_wanted = transaction.cancel_wanted;
+            again.cancel_wanted = failed.cancel_wanted;
         }
     }
 

@@ -18,6 +18,9 @@ const READ: usize = 16 * 1024;
 /// A peer that does not take our bytes for this long is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a peer that closed its half still gets answers.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Tells apart successive connections with the same peer address.
 pub(super) type Generation = u64;
 
@@ -134,8 +137,13 @@ async fn pump(
         let _ = writer.shutdown().await;
         io::ErrorKind::ConnectionAborted.into()
     };
+    tokio::pin!(writing);
     tokio::select! {
-        end = reading => end,
-        end = writing => end,
+        end = reading => {
+            // The peer has said all it wanted, perhaps not yet heard all: what is on its way to it gets a moment.
+            let _ = timeout(LAST_WORDS, &mut writing).await;
+            end
+        }
+        end = &mut writing => end,
     }
 }

@@ -103,8 +103,19 @@ impl Driver {
                 Turn::Datagrams => self.read_udp(&mut buffer),
                 Turn::News(remote, generation, news) => self.stream_news(remote, generation, news),
                 Turn::Accepted(accepted) => self.accepted(accepted).await,
-                Turn::End => return,
+                Turn::End => return self.end().await,
             }
+        }
+    }
+
+    /// The last words of the user (a BYE, an answer) are still sent.
+    async fn end(mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.endpoint.apply(command, Instant::now());
+        }
+        self.drain().await;
+        for peer in self.peers.into_values() {
+            peer.connection.finish();
         }
     }
 

@@ -67,15 +67,21 @@ async fn every_torture_message_gets_the_answer_of_the_table_over_udp() {
 #[tokio::test]
 async fn every_torture_message_leaves_the_server_alive_over_tcp() {
     let (_sip, server) = serve().await;
+    let mut peers = tokio::task::JoinSet::new();
     for folder in [Some(ours()), originals()].into_iter().flatten() {
         for case in table() {
-            let mut stream = TcpStream::connect(server).await.unwrap();
-            stream.write_all(&message(&folder, &case.name)).await.unwrap();
-            stream.shutdown().await.unwrap();
-            let mut answer = Vec::new();
-            let end = timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
-            assert!(end.is_ok(), "{}: the connection hangs", case.name);
+            let bytes = message(&folder, &case.name);
+            peers.spawn(async move {
+                let mut stream = TcpStream::connect(server).await.unwrap();
+                stream.write_all(&bytes).await.unwrap();
+                stream.shutdown().await.unwrap();
+                let end = timeout(Duration::from_secs(10), stream.read_to_end(&mut Vec::new())).await;
+                assert!(end.is_ok(), "{}: the connection hangs", case.name);
+            });
         }
+    }
+    while let Some(peer) = peers.join_next().await {
+        peer.unwrap();
     }
     let mut stream = TcpStream::connect(server).await.unwrap();
     stream.write_all(b"\r\n\r\n").await.unwrap();

@@ -179,3 +179,19 @@ async fn answers_come_back_to_the_port_that_the_request_came_from() {
     let port = phone.local_addr().unwrap().port();
     assert!(text.contains(&format!("rport={port}")) && text.contains("received=127.0.0.1"), "{text}");
 }
+
+#[tokio::test]
+async fn the_last_words_of_either_side_are_heard() {
+    let mut b = stack(|_| {}).await;
+    let mut stream = TcpStream::connect(b.0.local_addr()).await.unwrap();
+    let options = request(Method::Options).with_header("Via", "SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1");
+    stream.write_all(&options.to_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    answer_one(&mut b).await;
+    assert!(read_some(&mut stream).await.starts_with("SIP/2.0 200"), "after a half-close");
+
+    let (a, mut c) = (stack(|_| {}).await, stack(|_| {}).await);
+    a.0.send_request(request(Method::Options), at(Protocol::Tcp, &c.0)).await.unwrap();
+    drop(a);
+    answer_one(&mut c).await;
+}
