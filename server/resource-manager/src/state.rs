@@ -400,11 +400,12 @@ impl ResourceManager {
     fn on_forwarded(&mut self, id: ServerTransactionId, response: Response, now: Now) {
         let Some(context) = self.contexts.get_mut(&id) else { return };
         let status = response.status;
+        if status == StatusCode::TRYING {
+            // Only that the request arrived; a media server answers in a moment, or hangs.
+            return;
+        }
         if let Some(attempt) = &mut context.attempt {
             attempt.silent_until = None;
-        }
-        if status == StatusCode::TRYING {
-            return;
         }
         if status.is_provisional() {
             return self.out.push_back(Output::Sip(Command::Respond(id, response)));

@@ -38,6 +38,8 @@ pub(crate) struct Session {
     max_forwards: u8,
     /// Our INVITEs that were answered with 2xx: forks may bring more of those.
     answered: Vec<ClientTransactionId>,
+    /// Our BYEs that wait for their answer.
+    goodbyes: u32,
 }
 
 impl Session {
@@ -55,6 +57,7 @@ impl Session {
             numbers,
             max_forwards,
             answered: Vec::new(),
+            goodbyes: 0,
         }
     }
 
@@ -67,7 +70,7 @@ impl Session {
 
     /// Whether nothing is left of it, not even a dialog that still ends.
     pub(crate) fn is_finished(&self) -> bool {
-        self.call.is_over() && self.legs.is_empty()
+        self.call.is_over() && self.legs.is_empty() && self.goodbyes == 0
     }
 
     /// Feeds an input and performs what comes of it.
@@ -305,7 +308,7 @@ impl Session {
         }
     }
 
-    fn bye(&self, leg: Leg, mut up: Up, wires: &mut Wires) {
+    fn bye(&mut self, leg: Leg, mut up: Up, wires: &mut Wires) {
         let interaction = self.call.interaction();
         if let Some((transaction, cseq)) = up.to_acknowledge.take() {
             if let Some(to) = up.destination() {
@@ -313,6 +316,7 @@ impl Session {
             }
         }
         wires.dialogs.remove(up.dialog.id());
+        self.goodbyes += 1;
         let request = up.dialog.request(Method::Bye).with_header("Session-ID", session_id(interaction));
         let transaction = wires.next_client();
         wires.send(transaction, Outgoing { interaction, leg, kind: Kind::Bye }, request, up.destination());
@@ -455,7 +459,8 @@ impl Session {
         match out.kind {
             Kind::Invite => self.invite_outcome(leg, transaction, response, status, wires, now),
             Kind::Reinvite => self.reinvite_outcome(leg, transaction, response, status, wires, now),
-            Kind::Bye => {}
+            Kind::Bye if status >= 200 => self.goodbyes = self.goodbyes.saturating_sub(1),
+            Kind::Bye | Kind::Stray => {}
             Kind::Order(serial) => {
                 if status >= 200 {
                     let outcome = order_outcome(response.as_ref(), status);
@@ -647,7 +652,7 @@ fn end_stray(
     wires.push(Output::Sip(Command::Acknowledge(transaction, dialog.ack(cseq.number), to)));
     let request = dialog.request(Method::Bye);
     let id = wires.next_client();
-    wires.send(id, Outgoing { interaction, leg, kind: Kind::Bye }, request, Some(to));
+    wires.send(id, Outgoing { interaction, leg, kind: Kind::Stray }, request, Some(to));
 }
 
 /// The dialog of a 2xx whose INVITE is no longer kept: what is needed of that stands in the response.

@@ -65,6 +65,8 @@ pub(crate) enum Kind {
     Invite,
     Reinvite,
     Bye,
+    /// BYE of a fork that came too late.
+    Stray,
     /// Serial of the order.
     Order(u32),
     Probe,
