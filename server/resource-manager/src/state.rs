@@ -324,10 +324,10 @@ impl ResourceManager {
         let Some(to) = self.way_of(&mut request, source, now) else {
             return self.respond(id, Response::to(&request, StatusCode::CALL_DOES_NOT_EXIST));
         };
-        if request.method == Method::Bye {
-            if let Some((key, _)) = self.sessions.find(&request, now.instant) {
-                self.end_session(&key, StatusCode::OK.as_u16(), now);
-            }
+        if request.method == Method::Bye
+            && let Some((key, _)) = self.sessions.find(&request, now.instant)
+        {
+            self.end_session(&key, StatusCode::OK.as_u16(), now);
         }
         if self.pool.is_lost(to.addr) {
             return self.respond(id, Response::to(&request, StatusCode::REQUEST_TIMEOUT));

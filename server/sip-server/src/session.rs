@@ -182,10 +182,10 @@ impl Session {
 
     /// Sends a request in a dialog as soon as the one before it is answered.
     fn errand(&mut self, leg: Leg, errand: Errand, wires: &mut Wires) {
-        if let Some(State::Up(up)) = self.legs.get_mut(&leg) {
-            if errand != Errand::Probe || !up.errands.contains(&errand) {
-                up.errands.push_back(errand);
-            }
+        if let Some(State::Up(up)) = self.legs.get_mut(&leg)
+            && (errand != Errand::Probe || !up.errands.contains(&errand))
+        {
+            up.errands.push_back(errand);
         }
         self.next_errand(leg, wires);
     }
@@ -310,10 +310,10 @@ impl Session {
 
     fn bye(&mut self, leg: Leg, mut up: Up, wires: &mut Wires) {
         let interaction = self.call.interaction();
-        if let Some((transaction, cseq)) = up.to_acknowledge.take() {
-            if let Some(to) = up.destination() {
-                wires.push(Output::Sip(Command::Acknowledge(transaction, up.dialog.ack(cseq), to)));
-            }
+        if let Some((transaction, cseq)) = up.to_acknowledge.take()
+            && let Some(to) = up.destination()
+        {
+            wires.push(Output::Sip(Command::Acknowledge(transaction, up.dialog.ack(cseq), to)));
         }
         wires.dialogs.remove(up.dialog.id());
         self.goodbyes += 1;

@@ -1,5 +1,7 @@
 //! The resource manager between a scripted caller and scripted media servers, in virtual time.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod site;
 
 use hindsight_sip::Method;

@@ -593,10 +593,10 @@ impl Call {
             Phase::Arming(state) => !state.accepted,
             Phase::Offering(_) | Phase::Completing(_) => false,
             Phase::Established(state) => {
-                if let Some(leg) = state.unanswered().and_then(|side| self.phone_leg(side)) {
-                    if self.open.contains(&leg) {
-                        self.out.push_back(Action::Reject { leg, status: STATUS_TERMINATED });
-                    }
+                if let Some(leg) = state.unanswered().and_then(|side| self.phone_leg(side))
+                    && self.open.contains(&leg)
+                {
+                    self.out.push_back(Action::Reject { leg, status: STATUS_TERMINATED });
                 }
                 false
             }

@@ -79,10 +79,10 @@ impl Call {
     }
 
     pub(super) fn on_ringing(&mut self, leg: Leg) {
-        if let (Phase::Ringing(state), Leg::Callee(_)) = (&mut self.phase, leg) {
-            if !std::mem::replace(&mut state.rung, true) {
-                self.out.push_back(Action::Ring);
-            }
+        if let (Phase::Ringing(state), Leg::Callee(_)) = (&mut self.phase, leg)
+            && !std::mem::replace(&mut state.rung, true)
+        {
+            self.out.push_back(Action::Ring);
         }
     }
 

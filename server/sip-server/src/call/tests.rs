@@ -75,30 +75,30 @@ impl Bench {
     }
 
     fn last_offer(&self, wanted: Leg) -> Vec<u8> {
-        let offers = self.seen.iter().filter_map(|action| match action {
+        let mut offers = self.seen.iter().filter_map(|action| match action {
             Action::Invite { leg, offer } | Action::Reinvite { leg, offer } if *leg == wanted => {
                 Some(offer.clone())
             }
             _ => None,
         });
-        offers.last().unwrap()
+        offers.next_back().unwrap()
     }
 
     fn last_answer(&self, wanted: Leg) -> Vec<u8> {
-        let answers = self.seen.iter().filter_map(|action| match action {
+        let mut answers = self.seen.iter().filter_map(|action| match action {
             Action::Accept { leg, body } if *leg == wanted => Some(body.clone()),
             _ => None,
         });
-        answers.last().unwrap()
+        answers.next_back().unwrap()
     }
 
     /// The media server's word on the last order.
     fn ordered(&mut self, outcome: Result<(), String>) -> Vec<String> {
-        let serials = self.seen.iter().filter_map(|action| match action {
+        let mut serials = self.seen.iter().filter_map(|action| match action {
             Action::Order { order, .. } => Some(order.serial),
             _ => None,
         });
-        let serial = serials.last().unwrap();
+        let serial = serials.next_back().unwrap();
         self.feed(Input::Ordered { serial, outcome })
     }
 

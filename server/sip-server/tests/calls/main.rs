@@ -1,5 +1,7 @@
 //! Scripted phones and a scripted media server against the real SIP server, all over the real stack, on a simulated network.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod net;
 mod peer;
 mod site;

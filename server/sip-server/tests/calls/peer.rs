@@ -333,12 +333,12 @@ impl Peer {
             return;
         }
         self.sent.remove(&id);
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
-            if let Ok(again) = self.digest.retry(&request, response, &mut self.ids) {
-                self.cseq = again.cseq().unwrap().number;
-                self.send(again, now);
-                return;
-            }
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+            && let Ok(again) = self.digest.retry(&request, response, &mut self.ids)
+        {
+            self.cseq = again.cseq().unwrap().number;
+            self.send(again, now);
+            return;
         }
         self.log.push(format!("{} {}", request.method, status));
         if request.method == Method::Invite && status.is_success() {
