@@ -4,7 +4,8 @@ use std::path::Path;
 use std::{fs, io};
 
 use crate::capability::Capabilities;
-use crate::message::{Message, Method, Request, SipMessage, parse_datagram};
+use crate::message::parse::readable_headers;
+use crate::message::{Message, Method, Request, SipMessage, Via, parse_datagram};
 
 /// One line of `expectations.txt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,24 @@ pub fn reply_port(datagram: &[u8]) -> u16 {
         Err(rejection) => rejection.response.and_then(|response| response.top_via().ok()),
     };
     via.and_then(|via| via.sent_by.port).unwrap_or(5060)
+}
+
+/// Is this an answer to this datagram? Refusals of an INVITE are repeated until their ACK, so a socket that is used
+/// for one message after the other still hears answers to earlier ones. Only Via and method count, as in a server
+/// (RFC 3261 17.2.3): several of the originals share a branch, and so get the answer of the first of them.
+pub fn is_answer(datagram: &[u8], answer: &[u8]) -> bool {
+    transaction(datagram) == transaction(answer)
+}
+
+fn transaction(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    let headers = readable_headers(bytes);
+    let via = headers.get("Via").map(|field| match headers.values("Via").map(|v| Via::parse(v[0])) {
+        Ok(Ok(via)) => format!("{};{}", via.sent_by, via.branch().unwrap_or_default()),
+        // What cannot be read is echoed as it came.
+        _ => field.to_owned(),
+    });
+    let method = headers.get("CSeq").and_then(|cseq| cseq.split_whitespace().next_back()).map(str::to_owned);
+    (via, method)
 }
 
 /// A user agent server with calls, messages and registrations, and without extensions.

@@ -28,6 +28,11 @@ pub fn parse_datagram(datagram: &[u8]) -> Result<Option<Message>, Rejection> {
     head.finish(body).map(Some)
 }
 
+/// The headers of a message, as far as they can be read, whether or not it is sound.
+pub(crate) fn readable_headers(bytes: &[u8]) -> Headers {
+    Head::read(&bytes[..head_end(bytes, 0).unwrap_or(bytes.len())]).headers
+}
+
 /// Where the head ends (after its blank line), looking from `from` on.
 pub(super) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;

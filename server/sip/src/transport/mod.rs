@@ -9,7 +9,7 @@ mod handle;
 pub use handle::{SipHandle, StackGone};
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UdpSocket};
@@ -26,7 +26,8 @@ use crate::transaction::Timers;
 pub struct SipConfig {
     /// Where UDP and TCP listen. Port 0: any one that is free for both.
     pub listen: SocketAddr,
-    /// What peers are told in Via (and by the user in Contact); `None`: the address listened on.
+    /// What peers are told in Via (and by the user in Contact); `None`: the address listened on, or
+    /// that of the way out when every address is listened on.
     pub advertised: Option<HostPort>,
     /// Transaction timers.
     pub timers: Timers,
@@ -80,7 +81,7 @@ impl SipStack {
     /// Binds the sockets and starts the task.
     pub async fn bind(config: SipConfig) -> io::Result<(SipHandle, mpsc::Receiver<Event>)> {
         let (udp, tcp, local) = bind_both(config.listen).await?;
-        let advertised = config.advertised.clone().unwrap_or_else(|| local.into());
+        let advertised = config.advertised.clone().unwrap_or_else(|| reachable(local).into());
         let endpoint = Endpoint::new(
             EndpointConfig {
                 advertised: advertised.clone(),
@@ -97,6 +98,20 @@ impl SipStack {
         tokio::spawn(driver::Driver::new(config, endpoint, udp, tcp, local, commands, events).run());
         Ok((handle, event_receiver))
     }
+}
+
+/// What to tell peers of a socket bound to every address: that of the way out, which no packet is sent for.
+fn reachable(local: SocketAddr) -> SocketAddr {
+    if !local.ip().is_unspecified() {
+        return local;
+    }
+    let (any, outside, loopback): (_, _, IpAddr) = match local.is_ipv4() {
+        true => ("0.0.0.0:0", "192.0.2.1:9", Ipv4Addr::LOCALHOST.into()),
+        false => ("[::]:0", "[2001:db8::1]:9", Ipv6Addr::LOCALHOST.into()),
+    };
+    let way_out =
+        std::net::UdpSocket::bind(any).and_then(|s| s.connect(outside).and_then(|()| s.local_addr()));
+    SocketAddr::new(way_out.map_or(loopback, |addr| addr.ip()), local.port())
 }
 
 /// With port 0 the port that UDP got may be taken for TCP: then another one is tried.

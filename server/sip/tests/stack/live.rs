@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hindsight_sip::rfc4475::{capabilities, reply_port};
+use hindsight_sip::rfc4475::{capabilities, is_answer, reply_port};
 use hindsight_sip::{Event, Response, SipConfig, SipHandle, SipStack, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -49,7 +49,9 @@ async fn final_status(server: std::net::SocketAddr, bytes: &[u8]) -> Option<u16>
         if text.contains("z9hG4bKprobe") {
             return status;
         }
-        status = text[8..11].parse().ok().filter(|s| *s >= 200).or(status);
+        if is_answer(bytes, &buffer[..count]) {
+            status = text[8..11].parse().ok().filter(|s| *s >= 200).or(status);
+        }
     }
 }
 

@@ -195,3 +195,11 @@ async fn the_last_words_of_either_side_are_heard() {
     drop(a);
     answer_one(&mut c).await;
 }
+
+#[tokio::test]
+async fn no_peer_is_told_an_unspecified_address() {
+    let b = stack(|c| c.listen = "0.0.0.0:0".parse().unwrap()).await;
+    let advertised = b.0.advertised();
+    assert!(advertised.host.ip().is_some_and(|ip| !ip.is_unspecified()), "{advertised}");
+    assert_eq!(advertised.port, Some(b.0.local_addr().port()));
+}
