@@ -100,7 +100,13 @@ mod tests {
     const P: Patience = Patience { unannounced_ms: 20_000, announced_ms: 900_000 };
 
     fn evidence(covered: &[Span], waiting: usize, lost: usize) -> Evidence {
-        Evidence { wanted: vec![span(10, 60)], covered: covered.to_vec(), waiting, lost, ended_at: Some(at(60)) }
+        Evidence {
+            wanted: vec![span(10, 60)],
+            covered: covered.to_vec(),
+            waiting,
+            lost,
+            ended_at: Some(at(60)),
+        }
     }
 
     fn word(evidence: &Evidence, now: i64) -> Completeness {
@@ -125,7 +131,10 @@ mod tests {
         let soon = judge(&part, 2000, P, at(61));
         assert_eq!((soon.completeness, soon.recheck_at), (Completeness::Pending, Some(at(80))));
         let late = judge(&part, 2000, P, at(80));
-        assert_eq!((late.completeness, late.holes, late.recheck_at), (Completeness::Partial, vec![span(40, 60)], None));
+        assert_eq!(
+            (late.completeness, late.holes, late.recheck_at),
+            (Completeness::Partial, vec![span(40, 60)], None)
+        );
     }
 
     #[test]

@@ -92,7 +92,8 @@ async fn join_uncommanded(
 /// at its DN and time.
 pub async fn concerned(db: &mut Connection, id: RecordingId) -> Result<BTreeSet<InteractionId>, StoreError> {
     let Some(recording) = recordings::by_id(db, id).await? else { return Ok(BTreeSet::new()) };
-    let mut concerned: BTreeSet<InteractionId> = recordings::interactions_of(db, id).await?.into_iter().collect();
+    let mut concerned: BTreeSet<InteractionId> =
+        recordings::interactions_of(db, id).await?.into_iter().collect();
     if let (true, Some(dn)) = (uncommanded(&recording), &recording.manifest.dn) {
         concerned.extend(interactions::at_dn(db, dn, recording.started_at, recording.ended_at()).await?);
     }

@@ -1,9 +1,7 @@
 //! One interaction, from everything that is known of it: pure.
 
 use crate::{
-    completeness::{
-        Evidence, Patience, SCREEN_TOLERANCE_MS, VOICE_TOLERANCE_MS, Verdict, judge, together,
-    },
+    completeness::{Evidence, Patience, SCREEN_TOLERANCE_MS, VOICE_TOLERANCE_MS, Verdict, judge, together},
     reasons,
     spans::Span,
     timeline::Timeline,
@@ -108,8 +106,7 @@ fn number(media: &Media, party: Party) -> Option<String> {
 fn voice(facts: &Facts, story: &Story, patience: Patience, now: Timestamp) -> (Verdict, Option<Gap>) {
     let timeline = &facts.timeline;
     let mine: Vec<&Owned> = facts.recordings.iter().filter(|owned| owned.recording.is_voice()).collect();
-    let (evidence, lost) =
-        weigh(&mine, &timeline.opened, facts, timeline.voice_wanted(now), story.ended_at);
+    let (evidence, lost) = weigh(&mine, &timeline.opened, facts, timeline.voice_wanted(now), story.ended_at);
     let verdict = judge(&evidence, VOICE_TOLERANCE_MS, patience, now);
     let reason = || {
         let failure = timeline.failures.last().cloned();
@@ -143,7 +140,8 @@ fn screen(
     now: Timestamp,
 ) -> (Verdict, Option<Gap>) {
     let timeline = &facts.timeline;
-    let here = |owned: &&Owned| !owned.recording.is_voice() && owned.recording.manifest.dn.as_deref() == Some(dn);
+    let here =
+        |owned: &&Owned| !owned.recording.is_voice() && owned.recording.manifest.dn.as_deref() == Some(dn);
     let mine: Vec<&Owned> = facts.recordings.iter().filter(here).collect();
     let none = BTreeSet::new();
     let announced = timeline.screens.get(dn).unwrap_or(&none);
@@ -371,9 +369,13 @@ pub(crate) mod tests {
         facts.people.insert(person, ("ann".into(), "Ann Agent".into()));
         let this = now(&facts, 61);
         assert_eq!((this.voice, this.screen), (Completeness::Complete, Completeness::Complete));
-        assert_eq!((this.started_at, this.established_at, this.ended_at), (at(0), Some(at(10)), Some(at(60))));
+        assert_eq!(
+            (this.started_at, this.established_at, this.ended_at),
+            (at(0), Some(at(10)), Some(at(60)))
+        );
         assert_eq!((this.caller.as_str(), this.dialled.as_str()), ("0701", "1001"));
-        let ann = Agent { dn: "1001".into(), person: Some(person), login: "ann".into(), name: "Ann Agent".into() };
+        let ann =
+            Agent { dn: "1001".into(), person: Some(person), login: "ann".into(), name: "Ann Agent".into() };
         assert_eq!((this.agents, this.gaps, this.recheck_at), (vec![ann], vec![], None));
     }
 
@@ -381,10 +383,14 @@ pub(crate) mod tests {
     fn what_never_came_is_missing_with_its_reason() {
         let facts = facts(&call("1001", 10, 60), vec![]);
         let soon = now(&facts, 61);
-        assert_eq!((soon.voice, soon.screen, soon.recheck_at), (Completeness::Pending, Completeness::Pending, Some(at(80))));
+        assert_eq!(
+            (soon.voice, soon.screen, soon.recheck_at),
+            (Completeness::Pending, Completeness::Pending, Some(at(80)))
+        );
         let late = now(&facts, 80);
         assert_eq!((late.voice, late.screen), (Completeness::Missing, Completeness::Missing));
-        let reasons: Vec<(&str, &str)> = late.gaps.iter().map(|gap| (gap.dn.as_str(), gap.reason.as_str())).collect();
+        let reasons: Vec<(&str, &str)> =
+            late.gaps.iter().map(|gap| (gap.dn.as_str(), gap.reason.as_str())).collect();
         assert_eq!(reasons, [("", "no recording was begun"), ("1001", "no desktop signed in at this DN")]);
     }
 
@@ -419,7 +425,10 @@ pub(crate) mod tests {
         let quick = now(&facts(&call("1001", 10, 60), vec![first.clone(), second(31)]), 61);
         assert_eq!((quick.voice, quick.recovered), (Completeness::Complete, true));
         let slow = now(&facts(&call("1001", 10, 60), vec![first, second(40)]), 99);
-        assert_eq!((slow.voice, slow.gaps[0].reason.as_str()), (Completeness::Partial, "the recorder was interrupted"));
+        assert_eq!(
+            (slow.voice, slow.gaps[0].reason.as_str()),
+            (Completeness::Partial, "the recorder was interrupted")
+        );
         let mending = recording(voice_media(), 10, None, State::Repairing);
         assert_eq!(now(&facts(&call("1001", 10, 60), vec![mending]), 99).voice, Completeness::Pending);
     }
@@ -447,7 +456,8 @@ pub(crate) mod tests {
         let mut facts = facts(&call("1001", 10, 60), vec![]);
         facts.owners.insert("1001".into(), owner);
         assert_eq!(now(&facts, 99).agents[0].person, Some(owner));
-        let agent = Agent { dn: "1001".into(), person: Some(known), login: String::new(), name: String::new() };
+        let agent =
+            Agent { dn: "1001".into(), person: Some(known), login: String::new(), name: String::new() };
         facts.known_agents.push(agent);
         assert_eq!(now(&facts, 99).agents[0].person, Some(known));
         let link = DesktopLink {

@@ -91,7 +91,11 @@ mod tests {
                 &always[..],
                 "desktop was offline from 2026-11-18 11:07:30 UTC to 2026-11-18 11:08:50 UTC",
             ),
-            (vec![link(120, None)], &always[..], "no desktop signed in at this DN before 2026-11-18 11:08:40 UTC"),
+            (
+                vec![link(120, None)],
+                &always[..],
+                "no desktop signed in at this DN before 2026-11-18 11:08:40 UTC",
+            ),
             (vec![link(0, None)], &always[..], "the desktop was signed in and delivered nothing"),
             (
                 vec![link(0, Some(50)), link(155, None)],

@@ -10,7 +10,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use hindsight_crypto_server::{ClientError, CryptoClient, Proof, Purpose, RepairRequest, UnwrapRequest};
 use hindsight_link::Identity;
-use hindsight_playback::{PlaybackError, Plaintext, Rebuilt, rebuild_screen, rebuild_voice};
+use hindsight_playback::{Plaintext, PlaybackError, Rebuilt, rebuild_screen, rebuild_voice};
 use hindsight_seal::{HEADER_LEN, PayloadShape, SealError, trim_len};
 use hindsight_store::{
     Database, ObjectKey, ObjectKind, ObjectStore, StoreError, UploadArea,
@@ -101,7 +101,11 @@ impl Repairs {
         Ok(due.len())
     }
 
-    async fn attempt(&self, Repair { recording, attempts }: Repair, now: Timestamp) -> Result<(), StoreError> {
+    async fn attempt(
+        &self,
+        Repair { recording, attempts }: Repair,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         match self.mend(recording, now).await {
             Ok(()) => {
                 metrics::counter!("hindsight_repairs_total", "outcome" => "done").increment(1);
@@ -156,7 +160,8 @@ impl Repairs {
     async fn reseal(&self, sealed: SealedPayload) -> Result<SealedPayload, Trouble> {
         let id = sealed.recording();
         let whole = trim_len(sealed.size());
-        let shape = PayloadShape::new(whole).map_err(|_| Trouble::Never("it holds no whole segment".to_owned()))?;
+        let shape =
+            PayloadShape::new(whole).map_err(|_| Trouble::Never("it holds no whole segment".to_owned()))?;
         let request = RepairRequest {
             recording: id,
             envelope: sealed.envelope().await?,

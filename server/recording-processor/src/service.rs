@@ -93,7 +93,12 @@ impl Joiner {
         }
         write.commit().await?;
         metrics::counter!("hindsight_interactions_derived_total").increment(concerned.len() as u64);
-        tracing::debug!(events = new.len(), recordings = changes.len(), interactions = concerned.len(), "joined");
+        tracing::debug!(
+            events = new.len(),
+            recordings = changes.len(),
+            interactions = concerned.len(),
+            "joined"
+        );
         Ok(true)
     }
 

@@ -161,7 +161,9 @@ mod tests {
     fn a_call_that_nobody_answered_wants_nothing() {
         let ended = event(30, What::CallEnded { cause: EndCause::NoAnswer, by: None });
         let timeline = Timeline::of(&[offered("1001"), ended]);
-        assert!(timeline.voice_wanted(at(99)).is_empty() && timeline.screen_wanted("1001", at(99)).is_empty());
+        assert!(
+            timeline.voice_wanted(at(99)).is_empty() && timeline.screen_wanted("1001", at(99)).is_empty()
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The description of the API, made from the code; `openapi.json` in this crate is its committed copy.
+//! The description of the API, made from the code; `packaging/reference/openapi.json` is its committed copy.
 
 use crate::{
     control, desktop, devices, interactions, manifests, media,
@@ -60,7 +60,7 @@ pub(crate) async fn serve() -> Json<utoipa::openapi::OpenApi> {
 mod tests {
     #[test]
     fn the_committed_description_is_that_of_the_code() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/reference/openapi.json");
         let made = super::document();
         if std::env::var_os("HINDSIGHT_WRITE_OPENAPI").is_some() {
             std::fs::write(path, &made).unwrap();

@@ -89,16 +89,22 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_reader_that_stops_ends_the_connection_and_one_that_reads_does_not() {
+        let limit = Duration::from_millis(400);
         let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut ours = Stall::new(ours, Duration::from_secs(60));
-        let mut buffer = [0; 16];
-        for _ in 0..10 {
-            ours.write_all(&[1; 16]).await.unwrap();
-            tokio::time::sleep(Duration::from_secs(50)).await;
-            theirs.read_exact(&mut buffer).await.unwrap();
-        }
+        let mut ours = Stall::new(ours, limit);
+        let reading = tokio::spawn(async move {
+            let mut buffer = [0; 16];
+            for _ in 0..8 {
+                tokio::time::sleep(limit / 4).await;
+                theirs.read_exact(&mut buffer).await.unwrap();
+            }
+            theirs
+        });
+        // Longer than the limit in all, and never without progress for so long.
+        ours.write_all(&[1; 8 * 16]).await.unwrap();
+        let _theirs = reading.await.unwrap();
         ours.write_all(&[1; 16]).await.unwrap();
         assert_eq!(ours.write_all(&[1]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

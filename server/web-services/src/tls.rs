@@ -10,8 +10,9 @@ pub fn server_config(config: &Config) -> Result<ServerConfig, WebError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     let authority = config.authority.join(hindsight_management::authority::CERTIFICATE_FILE);
-    for certificate in certificates(&authority)? {
-        roots.add(certificate)?;
+    let authorities = certificates(&authority)?;
+    for certificate in &authorities {
+        roots.add(certificate.clone())?;
     }
     let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
         .allow_unauthenticated()
@@ -19,10 +20,13 @@ pub fn server_config(config: &Config) -> Result<ServerConfig, WebError> {
         .map_err(|error| unusable(&authority, &error))?;
     let key = PrivateKeyDer::from_pem_slice(read(&config.tls_key)?.as_bytes())
         .map_err(|error| unusable(&config.tls_key, &error))?;
+    let mut chain = certificates(&config.tls_certificate)?;
+    // A device that enrols knows the authority by its fingerprint only: the chain must hold it.
+    chain.extend(authorities.into_iter().filter(|authority| !chain.contains(authority)).collect::<Vec<_>>());
     let mut tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(clients)
-        .with_single_cert(certificates(&config.tls_certificate)?, key)?;
+        .with_single_cert(chain, key)?;
     // One protocol: uploads, media and the link need nothing of HTTP/2, and its many streams per connection would need
     // bounds of their own.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];

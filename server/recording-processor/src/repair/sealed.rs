@@ -88,7 +88,11 @@ impl SealedPayload {
         }
         let mut envelope = Context::new(&SHA256);
         envelope.update(&self.envelope().await?);
-        Ok(Digests { envelope_sha256: hex::encode(envelope.finish()), payload_sha256: hex::encode(payload.finish()), payload_size: self.size })
+        Ok(Digests {
+            envelope_sha256: hex::encode(envelope.finish()),
+            payload_sha256: hex::encode(payload.finish()),
+            payload_size: self.size,
+        })
     }
 }
 

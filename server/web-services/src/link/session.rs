@@ -25,6 +25,7 @@ use hindsight_wire::{
     link::{Down, JournalEntry, PROTOCOL_VERSION, Up},
 };
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// The first message comes within this time.
@@ -140,10 +141,15 @@ impl Link {
 
     async fn serve(&mut self, seat: Option<Seated>) -> End {
         let mut membership = self.app.hub.join(self.device.id, self.device.kind);
+        // Before the configuration is read: what changes from here on is sent again.
+        let mut version = self.app.version.clone();
+        version.mark_unchanged();
         self.count();
         let opened = Timestamp::now();
         let end = match self.begin(seat.as_ref(), opened).await {
-            Ok(()) => self.exchange(&mut membership, seat.as_ref()).await.err().unwrap_or(End::Closed),
+            Ok(()) => {
+                self.exchange(&mut membership, version, seat.as_ref()).await.err().unwrap_or(End::Closed)
+            }
             Err(end) => end,
         };
         let last = self.app.hub.leave(&membership);
@@ -197,8 +203,12 @@ impl Link {
         self.send(&Down::Config(config)).await
     }
 
-    async fn exchange(&mut self, membership: &mut Membership, seat: Option<&Seated>) -> Result<(), End> {
-        let mut version = self.app.version.clone();
+    async fn exchange(
+        &mut self,
+        membership: &mut Membership,
+        mut version: watch::Receiver<u64>,
+        seat: Option<&Seated>,
+    ) -> Result<(), End> {
         let mut pings = interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut extensions = interval(EXTEND_EVERY);

@@ -1,0 +1,11 @@
+//! The web services over real TLS on a free port: devices with their certificates, persons with their cookies, uploads by
+//! our own uploader and by tuspy, the link with scripted devices, repairs through a real crypto server.
+
+mod enrolment;
+mod links;
+mod matroska;
+mod recorder;
+mod repairs;
+mod sessions;
+mod site;
+mod uploads;
