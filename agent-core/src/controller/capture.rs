@@ -47,6 +47,8 @@ pub struct Retry {
     pub continuation: Continuation,
     pub not_before: Duration,
     pub failures: u32,
+    /// What the server was told of the failure: the same is not told again.
+    pub told_error: Option<String>,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,8 @@ pub struct Running {
     pub failures: u32,
     /// Why it was told to finish, when no command did.
     pub end_reason: Option<String>,
+    /// The last failure that the server was told of, while no picture came after it.
+    pub told_error: Option<String>,
 }
 
 impl Running {
@@ -100,7 +104,7 @@ impl Running {
     }
 
     /// It failed: the same capture goes on in a new part, later.
-    pub fn retry(&self, now: Moment) -> Capture {
+    pub fn retry(&self, now: Moment, told_error: Option<String>) -> Capture {
         let wait = RETRY_FIRST.saturating_mul(1 << self.failures.min(5)).min(RETRY_LAST);
         let began = !self.recordings.is_empty();
         let continuation = Continuation {
@@ -114,6 +118,6 @@ impl Running {
             interactions: self.told.clone(),
         };
         let failures = self.failures + 1;
-        Capture::Idle { retry: Some(Retry { continuation, not_before: now.up + wait, failures }) }
+        Capture::Idle { retry: Some(Retry { continuation, not_before: now.up + wait, failures, told_error }) }
     }
 }

@@ -259,7 +259,7 @@ impl Controller {
             running.part = part;
             running.recordings = recordings;
             running.started_at = at;
-            running.failures = 0;
+            (running.failures, running.told_error) = (0, None);
             if let Some(message) = running.started_message(running.told.clone(), at) {
                 self.send(message);
             }
@@ -277,7 +277,10 @@ impl Controller {
         };
         let by_itself = || (!asked).then(|| "the capture ended by itself".to_owned());
         let error = error.or_else(|| running.end_reason.clone()).or_else(by_itself);
-        self.capture = if asked { Capture::default() } else { running.retry(now) };
+        self.capture = if asked { Capture::default() } else { running.retry(now, error.clone()) };
+        if error.is_some() && error == running.told_error {
+            return;
+        }
         let interactions = running.told;
         self.send(Message::Ended { interactions, capture: Some(running.id), error, at: now.at });
     }
@@ -328,6 +331,7 @@ impl Controller {
             return;
         }
         let failures = retry.as_ref().map_or(0, |retry| retry.failures);
+        let told_error = retry.as_ref().and_then(|retry| retry.told_error.clone());
         let told = self.reasons.interactions(now.up);
         let position =
             self.continuations.iter().position(|old| old.interactions.iter().any(|id| told.contains(id)));
@@ -367,6 +371,7 @@ impl Controller {
             policy,
             failures,
             end_reason: None,
+            told_error,
         });
     }
 

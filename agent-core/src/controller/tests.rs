@@ -118,7 +118,7 @@ fn the_offline_policy_keeps_up_to_its_limit_and_hands_over_to_the_call_under_way
     rig.take(Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()] });
     rig.take(Input::LinkLost);
     assert_eq!(
-        rig.after(Duration::from_secs(2), Input::Tick),
+        rig.after(Duration::from_millis(400), Input::Tick),
         [],
         "a link that comes back at once was not away"
     );
@@ -220,4 +220,22 @@ fn a_pause_outlives_a_lost_link_and_ends_when_the_server_does_not_renew_it() {
         let expected = if renewed { vec![] } else { vec![Action::Mark(Mark::Resume)] };
         assert_eq!(rig.after(Duration::from_secs(2), Input::Tick), expected);
     }
+}
+
+#[test]
+fn a_failure_that_repeats_is_told_once_and_tried_ever_more_seldom() {
+    let mut rig = Rig::signed_in();
+    rig.start(InteractionId::new());
+    let failed = || Input::Ended { error: Some("no display".to_owned()) };
+    assert!(matches!(&rig.take(failed())[..], [Action::Send(Message::Ended { error: Some(_), .. })]));
+    for wait in [2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(rig.after(Duration::from_secs(wait) - Duration::from_millis(1), Input::Tick), []);
+        let actions = rig.after(Duration::from_millis(1), Input::Tick);
+        let [Action::Start(again)] = &actions[..] else { panic!("{actions:?}") };
+        assert_eq!(again.part, 1, "no part came of it");
+        assert_eq!(rig.take(failed()), []);
+    }
+    rig.after(Duration::from_secs(60), Input::Tick);
+    rig.started();
+    assert!(matches!(&rig.take(failed())[..], [Action::Send(Message::Ended { .. })]), "a failure of its own");
 }

@@ -86,7 +86,7 @@ struct View {
 }
 
 impl Part {
-    /// Takes the first pictures (unless paused) and starts a thread per monitor.
+    /// Starts a thread per monitor; time 0 is now.
     pub fn open(
         job: &RunJob,
         standing: &Standing,

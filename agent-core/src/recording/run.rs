@@ -39,8 +39,9 @@ pub(super) fn run(
     loop {
         screens.invalidate();
         let mut part = Part::open(&job, &standing, screens.as_mut(), number, &previous)?;
-        tell(RunEvent::PartStarted { part: number, recordings: part.recordings(), at: part.started_at() });
-        let ended = record(&mut part, screens.as_mut(), &mut standing, commands);
+        let begun =
+            RunEvent::PartStarted { part: number, recordings: part.recordings(), at: part.started_at() };
+        let ended = record(&mut part, screens.as_mut(), &mut standing, commands, || tell(begun));
         previous = part.recordings().into_iter().map(Some).collect::<Vec<Option<RecordingId>>>();
         // What was captured is kept whatever ended it.
         let closed = part.close();
@@ -60,13 +61,15 @@ pub(super) fn run(
     }
 }
 
-/// Takes pictures until something ends the part.
+/// Takes pictures until something ends the part; `begun` is called after the first.
 fn record(
     part: &mut Part,
     screens: &mut dyn Screens,
     standing: &mut Standing,
     commands: &Receiver<Command>,
+    begun: impl FnOnce(),
 ) -> Result<PartEnd, RecordingError> {
+    let mut begun = Some(begun);
     loop {
         part.check_workers()?;
         if standing.is_paused() {
@@ -83,6 +86,9 @@ fn record(
                 }
                 other => other?,
             }
+        }
+        if let Some(begun) = begun.take() {
+            begun();
         }
         let wait = part.until_next_tick(media_clock_us());
         match commands.recv_timeout(wait) {

@@ -29,11 +29,14 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
 /// Wait between two tries to reach a server that does not answer.
 const RETRY: Duration = Duration::from_secs(3);
+/// Wait after a refused sign-in in mid-run.
+const REFUSED_WAIT: Duration = Duration::from_secs(300);
 /// The spool's state is told this often, and at most this often when it changes.
 const SPOOL_EVERY: Duration = Duration::from_secs(60);
 const SPOOL_AT_MOST: Duration = Duration::from_secs(1);
@@ -107,8 +110,10 @@ pub async fn run(
         policy_file,
         identity,
         address,
-        credentials,
+        credentials: Arc::new(credentials),
         token,
+        signing_in: None,
+        not_again_before: None,
         spool_told: None,
     };
     service.take(Input::SignedIn);
@@ -132,8 +137,12 @@ struct Service {
     policy_file: PolicyFile,
     identity: Arc<Identity>,
     address: String,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     token: Arc<Mutex<String>>,
+    /// A new sign-in is under way.
+    signing_in: Option<JoinHandle<Result<SignedIn, SignInError>>>,
+    /// A refused password is not tried again at once: that would lock the account.
+    not_again_before: Option<Instant>,
     spool_told: Option<Instant>,
 }
 
@@ -153,10 +162,11 @@ impl Service {
             tokio::select! {
                 biased;
                 event = link_events.recv() => match event {
-                    Some(event) => self.link_event(event).await,
+                    Some(event) => self.link_event(event),
                     None => return,
                 },
                 event = self.captures.next_event() => self.run_event(event).await,
+                signed_in = finished(&mut self.signing_in) => self.signed_in_again(signed_in),
                 _ = stop.changed(), if !stopping => {
                     stopping = true;
                     tracing::info!("stopping");
@@ -201,7 +211,7 @@ impl Service {
         }
     }
 
-    async fn link_event(&mut self, event: LinkEvent) {
+    fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up(welcome) => {
                 tracing::info!("the link is open");
@@ -217,7 +227,7 @@ impl Service {
                 tracing::warn!(reason, retry, "the link is refused");
                 self.take(Input::LinkLost);
                 if !retry {
-                    self.sign_in_again().await;
+                    self.sign_in_again();
                 }
             }
             LinkEvent::Down(down) => self.down(down),
@@ -273,14 +283,29 @@ impl Service {
     }
 
     /// The server has forgotten the session: a new one. The link keeps trying meanwhile.
-    async fn sign_in_again(&mut self) {
-        match sign_in(&self.identity, &self.address, &self.credentials).await {
+    fn sign_in_again(&mut self) {
+        let too_soon = self.not_again_before.is_some_and(|at| Instant::now() < at);
+        if too_soon || self.signing_in.is_some() {
+            return;
+        }
+        let (identity, address) = (self.identity.clone(), self.address.clone());
+        let credentials = self.credentials.clone();
+        self.signing_in = Some(tokio::spawn(async move { sign_in(&identity, &address, &credentials).await }));
+    }
+
+    fn signed_in_again(&mut self, result: Result<SignedIn, SignInError>) {
+        match result {
             Ok(signed_in) => {
                 *self.token.lock().unwrap_or_else(PoisonError::into_inner) = signed_in.token.clone();
                 self.captures.signed_in(&signed_in);
                 self.link.reconnect();
             }
-            Err(error) => tracing::error!(%error, "signing in again failed"),
+            Err(error) => {
+                tracing::error!(%error, "signing in again failed");
+                if let SignInError::Refused(_) = error {
+                    self.not_again_before = Some(Instant::now() + REFUSED_WAIT);
+                }
+            }
         }
     }
 
@@ -299,6 +324,16 @@ impl Service {
             tracing::debug!(%error, "the spool's state was not taken");
         }
     }
+}
+
+/// The result of a task, once it has ended; never, while there is none.
+async fn finished(
+    task: &mut Option<JoinHandle<Result<SignedIn, SignInError>>>,
+) -> Result<SignedIn, SignInError> {
+    let Some(running) = task else { return std::future::pending().await };
+    let result = running.await.unwrap_or_else(|error| Err(SignInError::Unreachable(error.to_string())));
+    *task = None;
+    result
 }
 
 fn now() -> Moment {

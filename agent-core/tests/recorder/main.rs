@@ -279,3 +279,23 @@ fn the_first_picture_is_taken_within_300_ms_and_a_pause_at_the_start_takes_none(
     assert!(video.pictures.iter().all(|picture| picture.rgb.chunks_exact(3).all(|pixel| pixel[0] < 0x90)));
     assert_eq!((recorded.manifest.pauses[0].from_ms, recorded.manifest.pauses[0].to_ms), (0, None));
 }
+
+#[test]
+fn a_day_of_captures_leaves_no_handles_behind() {
+    let display = Display::start(640, 480);
+    display.paint([0x40, 0x80, 0xC0]);
+    let handles = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let record = |backend| {
+        let rig = Rig::start(&display, |job| job.backend = backend);
+        rig.wait_part();
+        rig.finish();
+    };
+    record(Backend::X11);
+    record(Backend::Scrap);
+    let before = (handles(), threads());
+    for backend in [Backend::X11, Backend::Scrap].into_iter().cycle().take(20) {
+        record(backend);
+    }
+    wait_until("handles and threads are given back", || (handles(), threads()) <= before);
+}
