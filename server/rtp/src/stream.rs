@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// How long a missing packet is waited for, microseconds.
 pub const REORDER_WAIT_US: i64 = 250_000;
 /// How long the first packets of a source are held to find the least delayed, microseconds.
-const START_HOLD_US: i64 = 60_000;
+const START_HOLD_US: i64 = 200_000;
 /// How long packets after a jump are held to tell a stalled network from a stopped clock, microseconds.
 const JUMP_HOLD_US: i64 = 200_000;
 /// A packet is never placed further before its arrival than this, microseconds.
@@ -172,6 +172,8 @@ impl Stream {
 
     /// Takes a packet. `deliver` gets frames in order and says whether it kept them.
     pub fn push(&mut self, arrived: &Arrived<'_>, deliver: &mut impl FnMut(Frame<'_>) -> bool) {
+        // What has waited long enough is judged without the newcomer.
+        self.poll(arrived.at_us, deliver);
         let Some(run) = self.run.as_mut() else {
             self.begin(Held::of(arrived, 0), deliver);
             return;

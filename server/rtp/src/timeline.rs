@@ -10,7 +10,7 @@ pub const JUMP_US: i64 = 200_000;
 /// Drift is watched over spans of this length, microseconds.
 const DRIFT_WINDOW_US: i64 = 5_000_000;
 /// A drift smaller than this is left alone, microseconds: tracks of one call stay within 20 ms of each other.
-const DRIFT_LIMIT_US: i64 = 8_000;
+const DRIFT_LIMIT_US: i64 = 10_000;
 /// The largest step by which drift is corrected at a time, microseconds.
 const DRIFT_STEP_US: i64 = 10_000;
 

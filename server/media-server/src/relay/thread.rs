@@ -102,6 +102,7 @@ impl Loop {
 
     /// Runs until every sender of commands is gone.
     pub fn run(mut self) {
+        crate::limits::favour_this_thread();
         let mut events = Events::default();
         loop {
             if let Err(error) = self.epoll.wait(&mut events) {
