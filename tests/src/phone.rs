@@ -41,7 +41,8 @@ impl Phone {
     /// Starts a phone in `dir` and waits until it is registered.
     pub async fn start(dir: &Path, config: &PhoneConfig<'_>) -> Result<Self> {
         let mut phone = Self::start_unregistered(dir, config).await?;
-        phone.wait_for("REGISTER_OK", Duration::from_secs(15)).await.context("registering")?;
+        // The event may come before the control socket is there; the log is never too late.
+        phone.program.wait_for_log("binding]", Duration::from_secs(15)).await.context("registering")?;
         Ok(phone)
     }
 
