@@ -17,7 +17,7 @@ use hindsight_model::{
 };
 use hindsight_sip::{
     ClientTransactionId, Command, Destination, Dialog, DialogId, Event, HostPort, Ids, Method, NameAddr,
-    Request, Response, ServerTransactionId, SipMessage, SipUri, Source, StatusCode, Uri,
+    Protocol, Request, Response, ServerTransactionId, SipMessage, SipUri, Source, StatusCode, Uri,
     capability::Capabilities,
 };
 use hindsight_wire::{
@@ -75,7 +75,6 @@ pub(crate) enum Kind {
 /// What calls share: names of transactions and dialogs, and the way out.
 pub(crate) struct Wires {
     pub(crate) ids: Ids,
-    pub(crate) contact: NameAddr,
     pub(crate) resource_manager: SocketAddr,
     pub(crate) clients: HashMap<ClientTransactionId, Outgoing>,
     pub(crate) servers: HashMap<ServerTransactionId, (InteractionId, Leg)>,
@@ -111,6 +110,15 @@ impl Wires {
             Some(to) => self.push(Output::Sip(Command::Request(id, request, to))),
             None => self.unsendable.push_back(id),
         }
+    }
+
+    /// Our address for the far end of a dialog, by the transport that reaches it.
+    pub(crate) fn contact(&self, protocol: Option<Protocol>) -> NameAddr {
+        let uri = SipUri::new(self.domain.clone());
+        NameAddr::new(match protocol {
+            Some(Protocol::Tcp) => uri.with_param("transport", Some("tcp")),
+            Some(Protocol::Udp) | None => uri,
+        })
     }
 
     /// A number as an address of this site.
@@ -154,7 +162,6 @@ impl SipServer {
         };
         let wires = Wires {
             ids: Ids::seeded(rng.random()),
-            contact: NameAddr::new(SipUri::new(advertised.clone())),
             resource_manager: config.resource_manager,
             clients: HashMap::new(),
             servers: HashMap::new(),
@@ -337,6 +344,11 @@ impl SipServer {
         match request.method {
             Method::Register => self.on_register(id, &request, source, now),
             Method::Invite => self.on_invite(id, request, source, now),
+            Method::Options if !self.is_ours(&request.uri) => {
+                let hops = request.max_forwards().ok().flatten();
+                let status = if hops == Some(0) { StatusCode::TOO_MANY_HOPS } else { StatusCode::NOT_FOUND };
+                self.respond(id, Response::to(&request, status));
+            }
             Method::Options => {
                 let response = self.capabilities.describe(Response::to(&request, StatusCode::OK));
                 self.respond(id, response);
@@ -423,7 +435,7 @@ impl SipServer {
             return self.respond(id, Response::to(&request, status));
         }
         let tag = self.wires.ids.tag();
-        let contact = self.wires.contact.clone();
+        let contact = self.wires.contact(Some(source.protocol));
         let dialog = match Dialog::uas(&request, &tag, contact, self.wires.ids.cseq()) {
             Ok(dialog) => dialog,
             Err(fault) => {

@@ -174,11 +174,6 @@ pub enum Input {
         /// The command.
         control: RecordingControl,
     },
-    /// The media server says that it no longer records.
-    RecordingBroke {
-        /// For people.
-        reason: String,
-    },
     /// This process ends.
     Shutdown,
 }
@@ -405,10 +400,6 @@ impl Call {
             Input::Ordered { serial, outcome } => self.on_ordered(serial, outcome, now),
             Input::Probed { leg, status } => self.on_probed(leg, status, now),
             Input::Control { request, control } => self.on_control(request, control, now),
-            Input::RecordingBroke { reason } => {
-                self.recorder.broke(reason);
-                self.drain_recorder();
-            }
             Input::Shutdown => self.finish(EndCause::Failed, None, STATUS_UNAVAILABLE),
         }
     }

@@ -11,7 +11,10 @@ use hindsight_sip_server::{Config, config::DigestAlgorithm, sdp::Direction};
 use hindsight_wire::component::RecordingAction;
 use peer::Manner;
 use site::{A, B, MEDIA, Site};
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 fn ended(site: &Site) -> Option<(EndCause, Option<String>)> {
     site.events.iter().find_map(|what| match what {
@@ -196,6 +199,49 @@ fn a_call_whose_media_server_is_lost_ends_cleanly_for_both_phones() {
         assert_eq!(ended(&site), Some((EndCause::MediaServerLost, None)));
         assert!(site.peers[A].log.contains(&"bye".into()) && site.peers[B].log.contains(&"bye".into()));
         site.until("forgotten", 60, |site| site.server.calls() == 0);
+    }
+}
+
+/// Collects what is logged at info and above.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_number_reaches_a_log_at_info() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let mut site = Site::in_call(8, 0.0, &["1002"]);
+        let now = site.net.now;
+        site.peers[A].call("999", true, now);
+        site.until("refused", 20, |site| site.peers[A].log.iter().any(|line| line == "INVITE 404"));
+        site.peers[A].hang_up(now);
+        site.until("quiet", 40, Site::all_quiet);
+    });
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("call offered"), "{text}");
+    for secret in ["1001", "1002", "999", "192.0.2.1"] {
+        // Ids of interactions are hexadecimal and may hold any digits.
+        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '-' || c == '.'));
+        assert!(
+            !words.into_iter().any(|word| word == secret || word.starts_with("192.0.2")),
+            "{secret} in {text}"
+        );
     }
 }
 

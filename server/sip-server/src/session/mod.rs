@@ -1,0 +1,128 @@
+//! A call with its legs in SIP: performs the actions of [`Call`] as requests and responses of dialogs, and turns what comes
+//! back into its inputs.
+
+mod incoming;
+mod order;
+mod outcome;
+mod outgoing;
+
+use crate::{
+    call::{Action, Call, Input, Leg, Now},
+    leg::{Errand, Leg as State},
+    registrar::Binding,
+    state::{Output, Wires},
+};
+use hindsight_model::Event as DomainEvent;
+use hindsight_sip::{ClientTransactionId, Dialog, Request, Response, StatusCode};
+use hindsight_wire::InteractionId;
+use std::collections::BTreeMap;
+
+/// What a party of a call may send us.
+const ALLOW: &str = "INVITE, BYE, OPTIONS, INFO, ACK, CANCEL";
+
+/// A call and its dialogs.
+pub(crate) struct Session {
+    pub(crate) call: Call,
+    legs: BTreeMap<Leg, State>,
+    contacts: Vec<Binding>,
+    /// Caller, callee.
+    numbers: [String; 2],
+    max_forwards: u8,
+    /// Our INVITEs that were answered with 2xx: forks may bring more of those.
+    answered: Vec<ClientTransactionId>,
+    /// Our BYEs that wait for their answer.
+    goodbyes: u32,
+}
+
+impl Session {
+    pub(crate) fn new(
+        call: Call,
+        caller: State,
+        contacts: Vec<Binding>,
+        numbers: [String; 2],
+        max_forwards: u8,
+    ) -> Self {
+        Self {
+            call,
+            legs: BTreeMap::from([(Leg::Caller, caller)]),
+            contacts,
+            numbers,
+            max_forwards,
+            answered: Vec::new(),
+            goodbyes: 0,
+        }
+    }
+
+    /// Names nothing of this call in the tables any more.
+    pub(crate) fn forget(&self, wires: &mut Wires) {
+        for transaction in &self.answered {
+            wires.clients.remove(transaction);
+        }
+    }
+
+    /// Whether nothing is left of it, not even a dialog that still ends.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.call.is_over() && self.legs.is_empty() && self.goodbyes == 0
+    }
+
+    /// Feeds an input and performs what comes of it.
+    pub(crate) fn input(&mut self, input: Input, wires: &mut Wires, now: Now) {
+        self.call.handle(input, now);
+        self.perform_all(wires, now);
+    }
+
+    /// Timers of the call.
+    pub(crate) fn on_time(&mut self, wires: &mut Wires, now: Now) {
+        self.call.on_time(now);
+        self.perform_all(wires, now);
+    }
+
+    /// Performs what the call wants done.
+    pub(crate) fn perform_all(&mut self, wires: &mut Wires, now: Now) {
+        while let Some(action) = self.call.poll() {
+            if let Some(input) = self.perform(action, wires, now) {
+                self.call.handle(input, now);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action, wires: &mut Wires, now: Now) -> Option<Input> {
+        match action {
+            Action::Invite { leg, offer } => self.invite(leg, offer, wires),
+            Action::Reinvite { leg, offer } => self.errand(leg, Errand::Reinvite(offer), wires),
+            Action::Acknowledge { leg } => self.acknowledge(leg, wires),
+            Action::Ring => self.ring(wires),
+            Action::Accept { leg, body } => self.accept(leg, body, wires),
+            Action::Reject { leg, status } => self.reject(leg, status, wires),
+            Action::Order { leg, order } if !matches!(self.legs.get(&leg), Some(State::Up(_))) => {
+                let outcome = Err("no dialog with the media server".to_owned());
+                return Some(Input::Ordered { serial: order.serial, outcome });
+            }
+            Action::Order { leg, order } => self.errand(leg, Errand::Order(order), wires),
+            Action::Probe { leg } => self.errand(leg, Errand::Probe, wires),
+            Action::End { leg } => self.end(leg, wires),
+            Action::Emit(what) => {
+                let event = DomainEvent { interaction: self.call.interaction(), at: now.wall, what };
+                wires.push(Output::Journal(event));
+            }
+            Action::Result { request, error } => wires.push(Output::Result { request, error }),
+        }
+        None
+    }
+}
+
+/// RFC 7989: the interaction on this side, nothing known of the other.
+fn session_id(interaction: InteractionId) -> String {
+    format!("{};remote={:032}", interaction.to_session_id(), 0)
+}
+
+/// A refusal in a dialog; the peer may try again after 491 by its own timer, after 500 in a moment (RFC 3261 14.2).
+fn refusal(dialog: &Dialog, request: &Request, status: StatusCode) -> Response {
+    let response = dialog.response(request, status);
+    match status {
+        StatusCode::SERVER_INTERNAL_ERROR | StatusCode::SERVICE_UNAVAILABLE => {
+            response.with_header("Retry-After", 5)
+        }
+        _ => response,
+    }
+}

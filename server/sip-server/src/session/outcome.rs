@@ -1,0 +1,185 @@
+//! What came back to the requests of a call.
+
+use super::{Session, order};
+use crate::{
+    call::{Input, Leg, Now},
+    leg::{Leg as State, Up, destination},
+    state::{Kind, Outgoing, Output, Wires},
+};
+use hindsight_sip::{
+    ClientTransactionId, Command, Destination, Dialog, DialogId, Event, Fault, Method, Request, Response,
+    SipMessage, StatusCode,
+};
+use hindsight_wire::InteractionId;
+
+/// A provisional answer that says that the phone rings, rather than that the request arrived.
+const RINGING: std::ops::RangeInclusive<u16> = 180..=183;
+
+impl Session {
+    /// What came back to a request of ours.
+    pub(crate) fn outcome(&mut self, out: Outgoing, event: Event, wires: &mut Wires, now: Now) {
+        let (response, status, transaction) = match event {
+            Event::Response { response, transaction, .. } => {
+                let status = response.status.as_u16();
+                (Some(response), status, transaction)
+            }
+            Event::TimedOut { transaction } => (None, StatusCode::REQUEST_TIMEOUT.as_u16(), transaction),
+            Event::TransportFailed { transaction, reason } => {
+                tracing::debug!(%reason, "request not sent");
+                (None, StatusCode::SERVICE_UNAVAILABLE.as_u16(), transaction)
+            }
+            Event::Request { .. }
+            | Event::Cancelled { .. }
+            | Event::Ack { .. }
+            | Event::AckMissing { .. } => return,
+        };
+        let leg = out.leg;
+        if status >= 200
+            && let Some(State::Up(up)) = self.legs.get_mut(&leg)
+        {
+            up.under_way.take_if(|under_way| *under_way == transaction);
+        }
+        match out.kind {
+            Kind::Invite => self.invite_outcome(leg, transaction, response, status, wires, now),
+            Kind::Reinvite => self.reinvite_outcome(leg, transaction, response, status, wires, now),
+            Kind::Bye if status >= 200 => self.goodbyes = self.goodbyes.saturating_sub(1),
+            Kind::Bye | Kind::Stray => {}
+            Kind::Order(serial) => {
+                if status >= 200 {
+                    let outcome = order::outcome(response.as_ref(), status);
+                    self.input(Input::Ordered { serial, outcome }, wires, now);
+                }
+            }
+            Kind::Probe => {
+                // A phone whose connection is gone is gone; no status of its own says that.
+                let lost = response.is_none() && !matches!(leg, Leg::Media(_));
+                let status = if lost { StatusCode::REQUEST_TIMEOUT.as_u16() } else { status };
+                if status >= 200 {
+                    self.input(Input::Probed { leg, status }, wires, now);
+                }
+            }
+        }
+        self.next_errand(leg, wires);
+    }
+
+    fn invite_outcome(
+        &mut self,
+        leg: Leg,
+        transaction: ClientTransactionId,
+        response: Option<Response>,
+        status: u16,
+        wires: &mut Wires,
+        now: Now,
+    ) {
+        match (self.legs.remove(&leg), response) {
+            (Some(calling @ State::Calling { .. }), Some(response)) if status < 200 => {
+                self.legs.insert(leg, calling);
+                if RINGING.contains(&response.status.as_u16()) && matches!(leg, Leg::Callee(_)) {
+                    self.input(Input::Ringing { leg }, wires, now);
+                }
+            }
+            (Some(State::Calling { request, flow, .. }), Some(response)) if response.status.is_success() => {
+                self.invite_answered(leg, transaction, (&request, flow), &response, wires, now);
+            }
+            // The connection that the phone registered over is gone: its Contact may still be reachable.
+            (Some(State::Calling { request, flow: Some(_), cancelled: false, .. }), None)
+                if status == StatusCode::SERVICE_UNAVAILABLE.as_u16() =>
+            {
+                self.invite_again(leg, &request, wires);
+            }
+            (Some(State::Calling { .. }), _) => self.input(Input::Refused { leg, status }, wires, now),
+            (state, response) => {
+                let known = matches!((&state, &response), (Some(State::Up(up)), Some(response))
+                    if DialogId::of_response(response).as_ref() == Some(up.dialog.id()));
+                if let Some(state) = state {
+                    self.legs.insert(leg, state);
+                }
+                if let (false, Some(response)) = (known, response) {
+                    end_stray(self.call.interaction(), leg, transaction, &response, wires);
+                }
+            }
+        }
+    }
+
+    fn invite_answered(
+        &mut self,
+        leg: Leg,
+        transaction: ClientTransactionId,
+        (request, flow): (&Request, Option<Destination>),
+        response: &Response,
+        wires: &mut Wires,
+        now: Now,
+    ) {
+        self.answered.push(transaction);
+        match Dialog::uac(request, response) {
+            Ok(dialog) => {
+                wires.dialogs.insert(dialog.id().clone(), (self.call.interaction(), leg));
+                let mut up = Up::new(dialog, flow);
+                up.answered(response, transaction);
+                self.legs.insert(leg, State::Up(Box::new(up)));
+                self.input(Input::Answered { leg, body: response.sdp().unwrap_or_default() }, wires, now);
+            }
+            Err(fault) => {
+                tracing::debug!(%fault, "2xx that makes no dialog");
+                let status = StatusCode::BAD_GATEWAY.as_u16();
+                self.input(Input::Refused { leg, status }, wires, now);
+            }
+        }
+    }
+
+    fn invite_again(&mut self, leg: Leg, request: &Request, wires: &mut Wires) {
+        let (Ok(from), Ok(to)) = (request.from(), request.to()) else { return };
+        let mut from = from;
+        from.params.remove("tag");
+        self.send_invite(leg, request.uri.clone(), from, to, None, request.body.clone(), wires);
+    }
+
+    fn reinvite_outcome(
+        &mut self,
+        leg: Leg,
+        transaction: ClientTransactionId,
+        response: Option<Response>,
+        status: u16,
+        wires: &mut Wires,
+        now: Now,
+    ) {
+        let Some(State::Up(up)) = self.legs.get_mut(&leg) else { return };
+        match response {
+            Some(response) if response.status.is_success() => {
+                up.answered(&response, transaction);
+                self.input(Input::Answered { leg, body: response.sdp().unwrap_or_default() }, wires, now);
+            }
+            Some(_) if status < 200 => {}
+            Some(_) | None => self.input(Input::Refused { leg, status }, wires, now),
+        }
+    }
+}
+
+/// A second 2xx of a forked INVITE: acknowledged and ended at once (RFC 3261 13.2.2.4).
+fn end_stray(
+    interaction: InteractionId,
+    leg: Leg,
+    transaction: ClientTransactionId,
+    response: &Response,
+    wires: &mut Wires,
+) {
+    if !response.status.is_success() {
+        return;
+    }
+    let Ok(mut dialog) = stray_dialog(response, wires) else { return };
+    let (Some(to), Ok(cseq)) = (destination(&dialog, None), response.cseq()) else { return };
+    wires.push(Output::Sip(Command::Acknowledge(transaction, dialog.ack(cseq.number), to)));
+    let request = dialog.request(Method::Bye);
+    let id = wires.next_client();
+    wires.send(id, Outgoing { interaction, leg, kind: Kind::Stray }, request, Some(to));
+}
+
+/// The dialog of a 2xx whose INVITE is no longer kept: what is needed of that stands in the response.
+fn stray_dialog(response: &Response, wires: &Wires) -> Result<Dialog, Fault> {
+    let mut invite = Request::new(Method::Invite, response.to()?.uri);
+    for name in ["From", "To", "Call-ID", "CSeq"] {
+        response.headers.copy_to(name, &mut invite.headers);
+    }
+    invite.headers.push("Contact", wires.contact(None));
+    Dialog::uac(&invite, response)
+}

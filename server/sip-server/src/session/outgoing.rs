@@ -1,0 +1,231 @@
+//! What a call wants done, as requests and responses of its dialogs.
+
+use super::{ALLOW, Session, order, refusal, session_id};
+use crate::{
+    call::{Leg, Side},
+    guard,
+    leg::{Errand, Leg as State, Up},
+    state::{Kind, Outgoing, Output, Wires},
+};
+use hindsight_msml::CONTENT_TYPE as MSML;
+use hindsight_sip::{
+    Command, Destination, Dialog, Method, NameAddr, NewRequest, Request, SipUri, StatusCode, Uri,
+};
+use hindsight_wire::{InteractionId, manifest::Party};
+
+impl Session {
+    fn number(&self, side: Side) -> &str {
+        &self.numbers[side as usize]
+    }
+
+    pub(super) fn invite(&mut self, leg: Leg, offer: Vec<u8>, wires: &mut Wires) {
+        let (target, from, to, flow) = match leg {
+            Leg::Callee(fork) => {
+                let Some(binding) = self.contacts.get(usize::from(fork)) else { return };
+                let from = wires.address_of(self.number(Side::Caller));
+                let to = wires.address_of(self.number(Side::Callee));
+                let flow = binding.source.map(Destination::from);
+                (binding.contact.uri.clone(), from, to, flow)
+            }
+            Leg::Media(side) => {
+                let uri = conference_uri(self.call.interaction(), self.call.role(side), wires);
+                // From names the party of this leg: the media server notes it with the party's track.
+                (uri.clone(), wires.address_of(self.number(side)), NameAddr::new(uri), None)
+            }
+            Leg::Caller => return,
+        };
+        self.send_invite(leg, target, from, to, flow, offer, wires);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an INVITE outside of a dialog has that many parts")]
+    pub(super) fn send_invite(
+        &mut self,
+        leg: Leg,
+        mut target: Uri,
+        from: NameAddr,
+        to: NameAddr,
+        flow: Option<Destination>,
+        offer: Vec<u8>,
+        wires: &mut Wires,
+    ) {
+        if let Some(sip) = target.as_sip_mut() {
+            sip.headers = None;
+        }
+        let to_address = flow.or_else(|| Destination::of_uri(&target));
+        let request = NewRequest {
+            method: Method::Invite,
+            target,
+            from,
+            from_tag: wires.ids.tag(),
+            to,
+            call_id: wires.ids.call_id(),
+            cseq: wires.ids.cseq(),
+            contact: Some(wires.contact(to_address.map(|to| to.protocol))),
+        };
+        let mut request = request.build();
+        request.headers.set("Max-Forwards", self.max_forwards);
+        request.headers.push("Allow", ALLOW);
+        request.headers.push("Session-ID", session_id(self.call.interaction()));
+        let request = request.with_body(guard::SDP, offer);
+        let transaction = wires.next_client();
+        let outgoing = Outgoing { interaction: self.call.interaction(), leg, kind: Kind::Invite };
+        self.legs.insert(
+            leg,
+            State::Calling { transaction, request: Box::new(request.clone()), flow, cancelled: false },
+        );
+        wires.send(transaction, outgoing, request, to_address);
+    }
+
+    /// Sends a request in a dialog as soon as the one before it is answered.
+    pub(super) fn errand(&mut self, leg: Leg, errand: Errand, wires: &mut Wires) {
+        if let Some(State::Up(up)) = self.legs.get_mut(&leg)
+            && (errand != Errand::Probe || !up.errands.contains(&errand))
+        {
+            up.errands.push_back(errand);
+        }
+        self.next_errand(leg, wires);
+    }
+
+    pub(super) fn next_errand(&mut self, leg: Leg, wires: &mut Wires) {
+        let interaction = self.call.interaction();
+        let Some(State::Up(up)) = self.legs.get_mut(&leg) else { return };
+        if up.under_way.is_some() {
+            return;
+        }
+        let Some(errand) = up.errands.pop_front() else { return };
+        let (kind, request) = match errand {
+            Errand::Reinvite(offer) => {
+                let request = up.dialog.request(Method::Invite).with_header("Allow", ALLOW);
+                (Kind::Reinvite, request.with_body(guard::SDP, offer))
+            }
+            Errand::Order(wanted) => {
+                let request = up.dialog.request(Method::Info);
+                (Kind::Order(wanted.serial), request.with_body(MSML, order::body(interaction, &wanted)))
+            }
+            Errand::Probe => {
+                (Kind::Probe, up.dialog.request(Method::Options).with_header("Accept", guard::SDP))
+            }
+        };
+        let transaction = wires.next_client();
+        up.under_way = Some(transaction);
+        let request = request.with_header("Session-ID", session_id(interaction));
+        wires.send(transaction, Outgoing { interaction, leg, kind }, request, up.destination());
+    }
+
+    pub(super) fn acknowledge(&mut self, leg: Leg, wires: &mut Wires) {
+        let Some(State::Up(up)) = self.legs.get_mut(&leg) else { return };
+        let Some((transaction, cseq)) = up.to_acknowledge.take() else { return };
+        let Some(to) = up.destination() else { return };
+        wires.push(Output::Sip(Command::Acknowledge(transaction, up.dialog.ack(cseq), to)));
+    }
+
+    pub(super) fn ring(&mut self, wires: &mut Wires) {
+        if let Some(State::Offered { transaction, request, dialog, .. }) = self.legs.get(&Leg::Caller) {
+            let response = dialog.response(request, StatusCode::RINGING);
+            wires.push(Output::Sip(Command::Respond(*transaction, response)));
+        }
+    }
+
+    pub(super) fn accept(&mut self, leg: Leg, body: Vec<u8>, wires: &mut Wires) {
+        let interaction = self.call.interaction();
+        let ok = |dialog: &Dialog, request: &Request| {
+            let response = dialog.response(request, StatusCode::OK).with_header("Allow", ALLOW);
+            response.with_header("Session-ID", session_id(interaction)).with_body(guard::SDP, body)
+        };
+        match self.legs.remove(&leg) {
+            Some(State::Offered { transaction, request, dialog, flow }) => {
+                let response = ok(&dialog, &request);
+                let mut up = Up::new(*dialog, flow);
+                up.unacknowledged = Some(transaction);
+                self.legs.insert(leg, State::Up(Box::new(up)));
+                wires.push(Output::Sip(Command::Accept(transaction, response)));
+            }
+            Some(State::Up(mut up)) => {
+                if let Some((transaction, request)) = up.pending.take() {
+                    up.unacknowledged = Some(transaction);
+                    let response = ok(&up.dialog, &request);
+                    wires.push(Output::Sip(Command::Accept(transaction, response)));
+                }
+                self.legs.insert(leg, State::Up(up));
+            }
+            Some(calling @ State::Calling { .. }) => {
+                self.legs.insert(leg, calling);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn reject(&mut self, leg: Leg, status: u16, wires: &mut Wires) {
+        let status = StatusCode::new(status).unwrap_or(StatusCode::SERVER_INTERNAL_ERROR);
+        match self.legs.remove(&leg) {
+            Some(State::Offered { transaction, request, dialog, .. }) => {
+                wires.servers.remove(&transaction);
+                wires.dialogs.remove(dialog.id());
+                let response = refusal(&dialog, &request, status);
+                wires.push(Output::Sip(Command::Respond(transaction, response)));
+            }
+            Some(State::Up(mut up)) => {
+                if let Some((transaction, request)) = up.pending.take() {
+                    wires.servers.remove(&transaction);
+                    let response = refusal(&up.dialog, &request, status);
+                    wires.push(Output::Sip(Command::Respond(transaction, response)));
+                }
+                self.legs.insert(leg, State::Up(up));
+            }
+            Some(calling @ State::Calling { .. }) => {
+                self.legs.insert(leg, calling);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn end(&mut self, leg: Leg, wires: &mut Wires) {
+        match self.legs.remove(&leg) {
+            Some(State::Calling { transaction, request, flow, cancelled }) => {
+                if !cancelled {
+                    wires.push(Output::Sip(Command::Cancel(transaction)));
+                }
+                // Kept for its final response: a 2xx may have crossed.
+                self.legs.insert(leg, State::Calling { transaction, request, flow, cancelled: true });
+            }
+            Some(State::Up(mut up)) if up.unacknowledged.is_some() => {
+                up.end_wanted = true;
+                self.legs.insert(leg, State::Up(up));
+            }
+            Some(State::Up(up)) => self.bye(leg, *up, wires),
+            Some(offered @ State::Offered { .. }) => {
+                self.legs.insert(leg, offered);
+                self.reject(leg, StatusCode::REQUEST_TERMINATED.as_u16(), wires);
+            }
+            None => {}
+        }
+    }
+
+    fn bye(&mut self, leg: Leg, mut up: Up, wires: &mut Wires) {
+        let interaction = self.call.interaction();
+        if let Some((transaction, cseq)) = up.to_acknowledge.take()
+            && let Some(to) = up.destination()
+        {
+            wires.push(Output::Sip(Command::Acknowledge(transaction, up.dialog.ack(cseq), to)));
+        }
+        wires.dialogs.remove(up.dialog.id());
+        self.goodbyes += 1;
+        let request = up.dialog.request(Method::Bye).with_header("Session-ID", session_id(interaction));
+        let transaction = wires.next_client();
+        wires.send(transaction, Outgoing { interaction, leg, kind: Kind::Bye }, request, up.destination());
+    }
+}
+
+/// Whether this party's side is the agent's, as the conference URI says it.
+fn role_name(role: Party) -> &'static str {
+    match role {
+        Party::Agent => "agent",
+        Party::Customer => "customer",
+    }
+}
+
+fn conference_uri(interaction: InteractionId, role: Party, wires: &Wires) -> Uri {
+    // `=` is allowed in a user part as it is (RFC 3261 25.1).
+    let user = format!("msml={}", interaction.to_session_id());
+    SipUri::with_user(&user, wires.resource_manager.into()).with_param("role", Some(role_name(role))).into()
+}
