@@ -1,5 +1,10 @@
 //! The commands of the built binary, on data directories of their own.
 
+// In a test an assumption that does not hold is a failure of the test.
+#![allow(clippy::unwrap_used)]
+
+use hindsight_store::{DirectoryObjects, ObjectKey, ObjectKind, ObjectStore};
+use hindsight_wire::RecordingId;
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
@@ -153,6 +158,70 @@ fn enrolment_strings_are_for_this_site_and_all_different() {
     assert!(printed["desktopEnrolment"].as_str().unwrap().contains(&first.ca_sha256));
     assert!(!second.contains(&first.code));
     assert!(refusal(&data, &["enrol", "new", "--kind", "toaster"]).contains("toaster"));
+}
+
+const MEDIA: &[u8] = &[0x17; 20_000];
+
+/// A committed recording, as the web services would leave it.
+async fn recorded(data: &Path) -> RecordingId {
+    let read = |path: &str| fs::read_to_string(data.join(path)).unwrap();
+    let certificate = fs::read_dir(data.join("crypto/keys")).unwrap().map(|entry| entry.unwrap().path());
+    let certificate = certificate.into_iter().find(|path| path.extension().unwrap() == "pem").unwrap();
+    let recipient = hindsight_seal::Recipient::from_pem(&fs::read_to_string(certificate).unwrap()).unwrap();
+    let id = RecordingId::new();
+    let (mut sealer, mut sealed) = hindsight_seal::Sealer::new(id.0, &[recipient]).unwrap();
+    sealer.write(MEDIA, &mut sealed).unwrap();
+    sealer.finish(&mut sealed).unwrap();
+    let (envelope, payload) = hindsight_seal::split(&sealed).unwrap();
+    let sha256 = |bytes: &[u8]| hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes));
+    let identity = hindsight_link::Identity::load(&data.join("components/media-server")).unwrap().unwrap();
+    let manifest = serde_json::json!({
+        "version": 1, "recording": id, "capture": hindsight_wire::CaptureId::new(), "part": 1,
+        "device": identity.device(), "media": { "kind": "voice", "tracks": [] }, "interactions": [],
+        "ending": "complete", "payloadSize": payload.len(), "payloadSha256": sha256(payload),
+        "envelopeSha256": sha256(envelope), "startedAt": hindsight_wire::Timestamp::now(),
+        "clock": hindsight_wire::ClockOffset::default(),
+    });
+    let manifest = manifest.to_string();
+    let (key, own) = (read("components/media-server/device.key"), read("components/media-server/device.pem"));
+    let signature = hindsight_seal::sign_detached(manifest.as_bytes(), &key, &own).unwrap();
+    let objects = DirectoryObjects::open(&data.join("objects")).unwrap();
+    for (kind, bytes) in [
+        (ObjectKind::Envelope, envelope.to_vec()),
+        (ObjectKind::Payload, payload.to_vec()),
+        (ObjectKind::Manifest, manifest.into_bytes()),
+        (ObjectKind::ManifestSignature, signature),
+    ] {
+        objects.put(ObjectKey::new(id, kind), bytes.into()).await.unwrap();
+    }
+    id
+}
+
+#[tokio::test]
+async fn a_recording_is_verified_exported_and_opened_and_damage_is_found() {
+    let (directory, _) = site(8443);
+    let data = directory.path().join("data");
+    let id = recorded(&data).await;
+    let name = id.to_string();
+    let verified = text(&data, &["recording", "verify", &name]);
+    assert!(verified.contains("ok  payload") && verified.contains("final one last"), "{verified}");
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    text(&data, &["recording", "export", &name, "--out", &path("out")]);
+    text(&data, &["key", "export", "--out", &path("key.pem")]);
+    let sealed = path(&format!("out/{name}.sealed"));
+    text(&data, &["recording", "open", &sealed, "--key", &path("key.pem"), "--out", &path("media")]);
+    assert_eq!(fs::read(path("media")).unwrap(), MEDIA);
+    let other = RecordingId::new().to_string();
+    let arguments = ["recording", "open", &sealed, "--key", &path("key.pem"), "--recording", &other, "--out"];
+    let refused = refusal(&data, &[&arguments[..], &[&path("foreign")]].concat());
+    assert!(refused.contains("another recording"), "{refused}");
+    assert!(!Path::new(&path("foreign")).exists(), "nothing is written of what is refused");
+    let payload = DirectoryObjects::open(&data.join("objects")).unwrap();
+    let payload = payload.path(ObjectKey::new(id, ObjectKind::Payload));
+    let mut bytes = fs::read(&payload).unwrap();
+    bytes[9000] ^= 1;
+    fs::write(&payload, bytes).unwrap();
+    assert!(refusal(&data, &["recording", "verify", &name]).contains("another SHA-256 than in the manifest"));
 }
 
 struct Running(Child);

@@ -1,5 +1,8 @@
 //! The crypto server over its socket, as web services and recording processors meet it, and as others do.
 
+// In a test an assumption that does not hold is a failure of the test.
+#![allow(clippy::unwrap_used)]
+
 use hindsight_crypto_server::{
     ClientError, Config, CryptoClient, KeyStore, Proof, Purpose, RepairRequest, UnwrapRequest,
     api::{CERTIFICATES_PATH, Certificates},

@@ -11,7 +11,8 @@ use hindsight_crypto_server::{
     KeyStore,
     audit::{AuditLog, Record},
 };
-use hindsight_model::RecordingId;
+use hindsight_model::{RecordingId, Role};
+use hindsight_recording_processor::repair::RecoveryRecord;
 use hindsight_seal::{
     DataKey, HEADER_LEN, Opener, PrivateKey, SEGMENT_LEN, Verifier, envelope_len, open_envelope,
 };
@@ -54,22 +55,19 @@ fn verify(data: &DataDirectory, recording: RecordingId) -> anyhow::Result<()> {
     ensure!(manifest.recording == recording, "the manifest is another recording's");
     say(&format!("ok  manifest: signed by device {}", manifest.device));
     let envelope = read(&object(data, recording, ObjectKind::Envelope)?)?;
+    let as_signed =
+        hex::encode(ring::digest::digest(&ring::digest::SHA256, &envelope)) == manifest.envelope_sha256;
+    say(if as_signed {
+        "ok  envelope: as in the manifest"
+    } else {
+        "--  envelope: wrapped anew since the manifest"
+    });
     let payload = object(data, recording, ObjectKind::Payload)?;
     let (size, sha256) = digest(&payload)?;
-    let recovered = object(data, recording, ObjectKind::Recovery).is_ok();
-    if recovered {
-        say(
-            "ok  recovered: the server sealed the last segment again, so the payload differs from the manifest's",
-        );
-    } else {
-        ensure!(
-            size == manifest.payload_size,
-            "payload: {size} bytes, {} in the manifest",
-            manifest.payload_size
-        );
-        ensure!(sha256 == manifest.payload_sha256, "payload: another SHA-256 than in the manifest");
-        say(&format!("ok  payload: {size} bytes, SHA-256 as in the manifest"));
-    }
+    let (signed, name) = signed_payload(data, &manifest)?;
+    ensure!(size == signed.0, "payload: {size} bytes, {} in the {name}", signed.0);
+    ensure!(sha256 == signed.1, "payload: another SHA-256 than in the {name}");
+    say(&format!("ok  payload: {size} bytes, SHA-256 as in the {name}"));
     if !data.crypto().is_dir() {
         say("--  segments: the keys are not on this host");
         return Ok(());
@@ -80,15 +78,52 @@ fn verify(data: &DataDirectory, recording: RecordingId) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The manifest, after checking its signature at the time when the receipt was given.
+/// Size and SHA-256 that the payload must have, and who says so: the manifest, or for a recording that a crash cut, the
+/// record of its repair, which must begin from what the manifest says.
+fn signed_payload(
+    data: &DataDirectory,
+    manifest: &Manifest,
+) -> anyhow::Result<((u64, String), &'static str)> {
+    let Ok(path) = object(data, manifest.recording, ObjectKind::Recovery) else {
+        return Ok(((manifest.payload_size, manifest.payload_sha256.clone()), "manifest"));
+    };
+    let document = read(&path)?;
+    let signature = read(&object(data, manifest.recording, ObjectKind::RecoverySignature)?)?;
+    let record: RecoveryRecord = serde_json::from_slice(&document).context("recovery record")?;
+    let signer = signer(data, &document, &signature, record.recovered_at).context("recovery record")?;
+    ensure!(
+        signer.organizational_unit.as_deref() == Some(Role::RecordingProcessor.as_str()),
+        "no recording processor signed the recovery record"
+    );
+    ensure!(
+        record.recording == manifest.recording
+            && record.original_size == manifest.payload_size
+            && record.original_sha256 == manifest.payload_sha256,
+        "the recovery record is about another payload than the manifest's"
+    );
+    say("ok  recovered: the server gave the last segment its final flag, and signed both hashes");
+    Ok(((record.recovered_size, record.recovered_sha256), "recovery record"))
+}
+
+/// Who signed a document, by the site's authority at that time.
+fn signer(
+    data: &DataDirectory,
+    document: &[u8],
+    signature: &[u8],
+    at: Timestamp,
+) -> anyhow::Result<hindsight_seal::SignerInfo> {
+    let path = data.authority().join(hindsight_management::authority::CERTIFICATE_FILE);
+    let ca = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let at = u64::try_from(at.0 / 1_000_000).unwrap_or_default();
+    Ok(hindsight_seal::verify_detached(document, signature, &ca, at)?)
+}
+
+/// The manifest, after checking its signature at the time when the recording began.
 fn signed_manifest(data: &DataDirectory, recording: RecordingId) -> anyhow::Result<Manifest> {
     let document = read(&object(data, recording, ObjectKind::Manifest)?)?;
     let signature = read(&object(data, recording, ObjectKind::ManifestSignature)?)?;
     let manifest: Manifest = serde_json::from_slice(&document).context("manifest")?;
-    let ca = fs::read_to_string(data.authority().join(hindsight_management::authority::CERTIFICATE_FILE))?;
-    let at = u64::try_from(manifest.started_at.0 / 1_000_000).unwrap_or_default();
-    let signer =
-        hindsight_seal::verify_detached(&document, &signature, &ca, at).context("manifest's signature")?;
+    let signer = signer(data, &document, &signature, manifest.started_at).context("manifest's signature")?;
     ensure!(
         signer.common_name == manifest.device.to_string(),
         "the manifest names device {}, {} signed it",

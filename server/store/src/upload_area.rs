@@ -21,7 +21,8 @@ use std::{
     sync::Arc,
 };
 
-/// Length of the envelope at the head of every upload (SEAL.md).
+/// Length of the envelope at the head of every upload. The format's larger envelope (8192 bytes, for more recipients than
+/// a site has so far) would be split in the wrong place: its digests do not fit its manifest, and it is refused.
 pub const ENVELOPE_LEN: u64 = 4096;
 
 /// Where uploads land.

@@ -1,5 +1,8 @@
 //! What every database and object storage behind this crate must do. Another engine runs the same suite.
 
+// In a test an assumption that does not hold is a failure of the test.
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use hindsight_model::{
     Event,
