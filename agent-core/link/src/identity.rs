@@ -15,6 +15,7 @@ use hindsight_wire::{
 };
 use rustls::ClientConfig;
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
 
 /// A key, its certificate and the site's CA, known to belong together. Without `Debug`: it holds the key.
@@ -25,6 +26,7 @@ pub struct Identity {
     cert_pem: String,
     ca_pem: String,
     address: Option<String>,
+    not_after: Timestamp,
     tls: Arc<ClientConfig>,
 }
 
@@ -72,17 +74,29 @@ impl Identity {
         address: Option<String>,
     ) -> Result<Self, LinkError> {
         let tls = tls::mutual(&key_pem, &cert_pem, &ca_pem)?;
-        // A signature that verifies proves all at once: the key, the certificate, the CA, the dates.
+        let (since, until) = validity(&cert_pem)?;
+        let now = u64::try_from(Timestamp::now().0 / 1_000_000).unwrap_or(0);
+        if now < since || now > until {
+            // The device records all the same; it is for the server to refuse it.
+            tracing::warn!(
+                since,
+                until,
+                now,
+                "the device certificate is not valid now, or the clock is wrong"
+            );
+        }
+        // A signature that verifies proves all at once: the key, the certificate, the CA.
         let probe = b"hindsight identity";
         let signature = hindsight_seal::sign_detached(probe, &key_pem, &cert_pem)?;
-        let now = u64::try_from(Timestamp::now().0 / 1_000_000).unwrap_or(0);
-        let signer = hindsight_seal::verify_detached(probe, &signature, &ca_pem, now)?;
+        let both_valid = since.max(validity(&ca_pem)?.0);
+        let signer = hindsight_seal::verify_detached(probe, &signature, &ca_pem, both_valid)?;
         let device = signer
             .common_name
             .parse()
             .map_err(|_| LinkError::Identity("the certificate's common name is no device id".to_owned()))?;
         let kind = signer.organizational_unit.unwrap_or_default();
-        Ok(Self { device, kind, key_pem, cert_pem, ca_pem, address, tls: Arc::new(tls) })
+        let not_after = Timestamp(i64::try_from(until).unwrap_or(i64::MAX).saturating_mul(1_000_000));
+        Ok(Self { device, kind, key_pem, cert_pem, ca_pem, address, not_after, tls: Arc::new(tls) })
     }
 
     /// The device's id: the certificate's common name.
@@ -110,6 +124,11 @@ impl Identity {
         self.address.as_deref()
     }
 
+    /// When the device certificate ends.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
     /// TLS settings for connections to the site's servers.
     pub fn tls(&self) -> Arc<ClientConfig> {
         self.tls.clone()
@@ -131,6 +150,15 @@ impl Identity {
         let document = serde_json::to_vec(value).map_err(|error| LinkError::Identity(error.to_string()))?;
         self.sign(&document)
     }
+}
+
+/// First and last second of the first certificate, since the Unix epoch.
+fn validity(pem: &str) -> Result<(u64, u64), LinkError> {
+    let certificate = tls::certificates(pem)?.swap_remove(0);
+    let certificate = x509_cert::Certificate::from_der(&certificate);
+    let certificate = certificate.map_err(|error| LinkError::Identity(error.to_string()))?;
+    let validity = certificate.tbs_certificate.validity;
+    Ok((validity.not_before.to_unix_duration().as_secs(), validity.not_after.to_unix_duration().as_secs()))
 }
 
 /// A client that speaks to the site directly: a proxy of the environment would only see what it cannot read.

@@ -275,6 +275,20 @@ fn a_key_of_another_certificate_is_no_identity() {
     assert!(matches!(mixed, Err(LinkError::Identity(_))));
 }
 
+#[test]
+fn an_expired_certificate_does_not_keep_a_device_from_recording() {
+    let authority = Authority::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, DeviceId::new().to_string());
+    params.distinguished_name.push(DnType::OrganizationalUnitName, DeviceKind::MediaServer.as_str());
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap().pem();
+    let identity = Identity::new(key.serialize_pem().into(), certificate, authority.ca_pem, None).unwrap();
+    assert!(identity.not_after() < Timestamp::now());
+    identity.sign(b"a manifest").unwrap();
+}
+
 type ServerSocket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// A server of links: hands each opened WebSocket to the test.

@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub durable: AtomicU64,
     /// In the queue of the group sync.
     pub queued: AtomicBool,
+    /// Deleted: there is nothing left to sync.
+    pub gone: AtomicBool,
     /// A sync failed; the reason is in the state.
     pub broken: AtomicBool,
     pub state: Mutex<EntryState>,
@@ -64,6 +66,7 @@ impl Entry {
             written: AtomicU64::new(len),
             durable: AtomicU64::new(if state.fresh { 0 } else { len }),
             queued: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             state: Mutex::new(state),
         }

@@ -28,10 +28,20 @@ use std::{
 /// Bytes read at once while hashing.
 const HASH_CHUNK: usize = 1 << 20;
 
-/// An item that its writer never finished, trimmed to whole segments.
+/// An item that its writer never finished, trimmed to whole segments. Dropped without [`InterruptedItem::finish`] it is
+/// handed out again.
 pub struct InterruptedItem {
     spool: Arc<Inner>,
     entry: Arc<Entry>,
+    finished: bool,
+}
+
+impl Drop for InterruptedItem {
+    fn drop(&mut self) {
+        if !self.finished {
+            locked(&self.spool.interrupted).push(self.entry.recording);
+        }
+    }
 }
 
 /// An item that a crash left without one whole segment. Its directory is gone.
@@ -45,7 +55,7 @@ pub struct EmptyItem {
 
 impl InterruptedItem {
     pub(crate) fn new(spool: Arc<Inner>, entry: Arc<Entry>) -> Self {
-        Self { spool, entry }
+        Self { spool, entry, finished: false }
     }
 
     /// Which recording it is.
@@ -69,9 +79,11 @@ impl InterruptedItem {
     }
 
     /// Ends the item with its signed manifest, as [`crate::Item::finish`].
-    pub fn finish(self, manifest: &Signed) -> Result<(), SpoolError> {
+    pub fn finish(mut self, manifest: &Signed) -> Result<(), SpoolError> {
         let payload = self.payload()?;
-        item::finish(&self.spool, &self.entry, &payload, manifest)
+        item::finish(&self.spool, &self.entry, &payload, manifest)?;
+        self.finished = true;
+        Ok(())
     }
 }
 
@@ -138,19 +150,18 @@ fn recover_item(
         };
     };
     let upload = SavedUpload::load(storage, &dir);
-    if let Some(reason) = refused(storage, &dir) {
-        let entry = entry(recording, dir, len, state, Phase::Refused(reason), None, upload);
-        return Ok(Some(Found::Item(Box::new(entry))));
-    }
     if has_whole_manifest(storage, &dir, &state, len)? {
         if !state.finished {
             mark_finished(storage, &dir, &state)?;
         }
-        let entry = entry(recording, dir, len, state, Phase::Finished, None, upload);
+        let phase = refused(storage, &dir).map_or(Phase::Finished, Phase::Refused);
+        let entry = entry(recording, dir, len, state, phase, None, upload);
         return Ok(Some(Found::Item(Box::new(entry))));
     }
-    let manifest = dir.join(MANIFEST);
-    storage.remove_file(&manifest).map_err(SpoolError::storage("removing", manifest))?;
+    for name in [MANIFEST, REFUSED] {
+        let path = dir.join(name);
+        storage.remove_file(&path).map_err(SpoolError::storage("removing", path))?;
+    }
     let Some(kept) = trim(storage, &dir, len)? else {
         remove(storage, root, recording, &dir)?;
         return Ok(Some(Found::Empty(Box::new(EmptyItem { recording, info: state.info }))));

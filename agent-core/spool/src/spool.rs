@@ -14,7 +14,7 @@ use hindsight_wire::RecordingId;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     thread::JoinHandle,
 };
 use tokio::sync::watch;
@@ -157,7 +157,7 @@ impl Spool {
         Ok(Item::new(inner.clone(), entry, file))
     }
 
-    /// Items that wait for an `interrupted` manifest. Each is handed out once.
+    /// Items that wait for an `interrupted` manifest. Each is handed out to one caller at a time.
     pub fn interrupted(&self) -> Vec<InterruptedItem> {
         let ids = std::mem::take(&mut *locked(&self.inner.interrupted));
         let items = locked(&self.inner.items);
@@ -237,6 +237,10 @@ impl Inner {
         let storage = self.storage();
         storage.rename(&entry.dir, &trash).map_err(SpoolError::storage("deleting", &entry.dir))?;
         locked(&self.items).remove(&entry.recording);
+        entry.gone.store(true, Ordering::Release);
+        // Closed by whoever deletes: freeing a deleted file takes a disk long, and the group sync has no time.
+        let file = locked(&entry.state).file.take();
+        drop(file);
         storage.remove_dir(&trash).map_err(SpoolError::storage("deleting", &trash))?;
         self.syncer.notify_changed();
         Ok(())

@@ -129,7 +129,8 @@ impl Syncer {
             return;
         }
         let _one = locked(&self.commit);
-        let mut work: Vec<Work> = entries.iter().map(|entry| self.prepare(entry)).collect();
+        let here = entries.iter().filter(|entry| !entry.gone.load(Ordering::Acquire));
+        let mut work: Vec<Work> = here.map(|entry| self.prepare(entry)).collect();
         let group = work.len() >= GROUP;
 
         let together = group && self.everything();
@@ -254,6 +255,7 @@ impl Syncer {
 
     fn publish(&self, work: Work) {
         match work.failed {
+            Some(_) if work.entry.gone.load(Ordering::Acquire) => {}
             Some(Failure::Content(error)) => work.entry.mark_broken(format!("sync failed: {error}")),
             Some(Failure::Entry(error)) => {
                 tracing::warn!(recording = %work.entry.recording, %error, "sync failed, trying again");

@@ -502,6 +502,30 @@ async fn a_refused_item_is_kept_with_its_reason_over_restarts_until_somebody_tri
 }
 
 #[tokio::test]
+async fn a_recording_refused_while_it_grows_goes_on_and_is_offered_again_at_its_end() {
+    let fixture = Fixture::new().await;
+    let recording = RecordingId::new();
+    fixture.site.books.lock().unwrap().failing.insert(recording, StatusCode::FORBIDDEN);
+    let (spool, mut rng) = (fixture.spool(), StdRng::seed_from_u64(7));
+    let running = tokio::spawn(fixture.uploader(&spool, fixture.address).run());
+    let mut item = spool.create(recording, info()).unwrap();
+    item.append(&random(&mut rng, layout::len_of(9))).unwrap();
+    let asked = async {
+        while fixture.site.books.lock().unwrap().busiest == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, asked).await.expect("offered while it grows");
+    item.append(&random(&mut rng, 500)).unwrap();
+    assert_eq!(spool.item(recording).unwrap().phase, Phase::Growing);
+    fixture.site.books.lock().unwrap().failing.clear();
+    fixture.finish(item);
+    drained(&spool).await;
+    assert_eq!(fixture.site.bytes(recording).len() as u64, layout::len_of(9) + 500);
+    running.abort();
+}
+
+#[tokio::test]
 async fn only_the_sites_web_services_can_make_the_spool_delete_and_only_for_these_bytes() {
     let fixture = Fixture::new().await;
     let spool = fixture.spool();

@@ -80,6 +80,8 @@ struct Shared {
     durable: watch::Sender<u64>,
     /// Something was accepted that the thread has not noted yet.
     accepted: AtomicBool,
+    /// The last handle is gone: a disk that refuses is not waited for any more.
+    closing: AtomicBool,
 }
 
 enum Job {
@@ -110,6 +112,7 @@ impl Journal {
             position: Mutex::new(opened.position),
             durable,
             accepted: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
         });
         let (queue, jobs) = sync_channel(QUEUE);
         let mut writer = Writer { shared: shared.clone(), file: opened.file, next: opened.next };
@@ -199,6 +202,7 @@ impl Journal {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
         drop(self.queue.take());
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -263,6 +267,10 @@ impl Writer {
         }
         // Until it is written: callers are not held up, their queue is bounded.
         while let Err(error) = self.write(&lines) {
+            if self.shared.closing.load(Ordering::Acquire) {
+                tracing::error!(%error, bytes = lines.len(), "journal cannot be written, events are lost");
+                return;
+            }
             tracing::error!(%error, "journal cannot be written, trying again");
             std::thread::sleep(RETRY);
         }

@@ -82,7 +82,7 @@ fn a_killed_recorder_loses_nothing_but_the_torn_segment() {
     spool.sync();
     let summary = spool.item(recording).unwrap();
     assert_eq!((summary.phase, summary.total), (Phase::Finished, Some(len_of(3))));
-    assert!(spool.interrupted().is_empty(), "handed out once");
+    assert!(spool.interrupted().is_empty(), "it has its manifest");
 }
 
 #[test]
@@ -194,7 +194,9 @@ fn a_dropped_writer_leaves_an_interrupted_item_in_the_same_process() {
     let mut item = spool.create(recording, info()).unwrap();
     item.append(&bytes(&mut rng, len_of(2) + 5)).unwrap();
     drop(item);
-    let left = interrupted(&spool).remove(&recording).unwrap();
+    assert_eq!(interrupted(&spool).len(), 1, "dropped without a manifest, so");
+    let left = interrupted(&spool).remove(&recording).expect("handed out again");
+    assert!(spool.interrupted().is_empty(), "to one at a time");
     assert_eq!(left.payload().unwrap().size, 2 * SEGMENT);
     let manifest = left.manifest().unwrap();
     left.finish(&signed(&manifest)).unwrap();

@@ -58,6 +58,8 @@ enum Standing {
     Until(Instant),
     /// Waits for the item to grow or end.
     Growth,
+    /// Refused while it grows: the server is asked again when it is finished, and only then is the refusal kept.
+    Held,
     /// Refused.
     Kept,
 }
@@ -180,8 +182,12 @@ impl<'a> Run<'a> {
                     self.take_item(item);
                     true
                 }
+                Some(Standing::Held) if item.total.is_some() => {
+                    self.take_item(item);
+                    true
+                }
                 Some(Standing::Growth | Standing::Until(_)) => true,
-                Some(Standing::Ready | Standing::Asking | Standing::Kept) => false,
+                Some(Standing::Ready | Standing::Asking | Standing::Held | Standing::Kept) => false,
             };
             if due {
                 self.evaluate(item, now);
@@ -210,6 +216,11 @@ impl<'a> Run<'a> {
         let job = match slot.upload.poll(now, Local { sendable: item.sendable, total: item.total }) {
             Next::Request(request) => Job::Ask(request),
             Next::Delete => Job::Delete,
+            Next::Keep(reason) if item.total.is_none() => {
+                tracing::warn!(recording = %item.recording, reason, "growing recording refused, held back");
+                slot.standing = Standing::Held;
+                return;
+            }
             Next::Keep(reason) => Job::Keep(reason),
             Next::At(at) => {
                 if slot.standing != Standing::Until(at) {
