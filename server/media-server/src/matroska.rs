@@ -1,7 +1,7 @@
 //! Live Matroska (RFC 9559): a segment of unknown size, its tracks declared at the start, clusters of known size.
 //!
-//! Pure: packets in, bytes out. A cluster holds at most one second and is written at once; a reader finds the blocks of
-//! any moment in clusters that start at most [`MAX_LATENESS_MS`] after it or [`MAX_CLUSTER_MS`] before it.
+//! Pure: packets in, bytes out. A cluster holds at most one second. An entry of the index stands for the clusters up to
+//! the next entry: their blocks start at most [`INDEX_STEP_MS`] after its time and never before it.
 
 use crate::ebml;
 use hindsight_wire::{
@@ -12,9 +12,9 @@ use hindsight_wire::{
 /// Longest span of a cluster, milliseconds.
 pub const MAX_CLUSTER_MS: i64 = 1_000;
 /// A block may come in a cluster that starts this much later than the block, milliseconds: its packet was waited for.
-pub const MAX_LATENESS_MS: i64 = 30_000;
-/// The index names a cluster at most this often, milliseconds.
-const INDEX_STEP_MS: u64 = 1_000;
+const MAX_LATENESS_MS: i64 = 30_000;
+/// What an entry of the index stands for is no longer than this, milliseconds.
+pub const INDEX_STEP_MS: u64 = 1_000;
 
 const EBML: u32 = 0x1a45_dfa3;
 const SEGMENT: u32 = 0x1853_8067;
@@ -159,11 +159,17 @@ impl Writer {
         !self.blocks.is_empty()
     }
 
-    /// Appends the blocks taken so far as clusters, in order of time.
+    /// Appends all blocks taken so far as clusters, in order of time.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
+        self.flush_before(i64::MAX, out);
+    }
+
+    /// The same for the blocks before this time; the others wait, because earlier ones may still come.
+    pub fn flush_before(&mut self, limit_ms: i64, out: &mut Vec<u8>) {
         let mut blocks = std::mem::take(&mut self.blocks);
         blocks.sort_by_key(|block| block.at_ms);
-        let mut rest = blocks.as_slice();
+        let ready = blocks.partition_point(|block| block.at_ms < limit_ms);
+        let mut rest = &blocks[..ready];
         while let Some(first) = rest.first() {
             // Clusters never go back in time: blocks that were waited for get a negative offset in the next cluster.
             let base = first.at_ms.max(self.last_cluster_ms);
@@ -173,9 +179,21 @@ impl Writer {
             self.cluster(base, now, out);
             rest = later;
         }
-        blocks.clear();
+        self.keep(&mut blocks, ready);
         self.blocks = blocks;
-        self.payloads.clear();
+    }
+
+    /// Forgets the first blocks, and moves the payloads of the others together.
+    fn keep(&mut self, blocks: &mut Vec<Block>, from: usize) {
+        blocks.drain(..from);
+        let mut payloads = std::mem::take(&mut self.scratch);
+        payloads.clear();
+        for block in blocks {
+            let start = payloads.len();
+            payloads.extend_from_slice(&self.payloads[block.start..block.end]);
+            (block.start, block.end) = (start, payloads.len());
+        }
+        self.scratch = std::mem::replace(&mut self.payloads, payloads);
     }
 
     /// Counts bytes that were appended by others, such as padding.
@@ -203,12 +221,25 @@ impl Writer {
         }
         let before = out.len();
         ebml::master(out, CLUSTER, content);
-        let time_ms = base_ms as u64;
-        if self.index.last().is_none_or(|last| time_ms >= last.time_ms + INDEX_STEP_MS) {
-            self.index.push(IndexEntry { time_ms, position: self.position, key: true });
+        let times = |blocks: &[Block]| Some((blocks.first()?.at_ms as u64, blocks.last()?.at_ms as u64));
+        if let Some((first, last)) = times(blocks) {
+            self.mark(first, last);
         }
         self.position += (out.len() - before) as u64;
         self.last_cluster_ms = base_ms;
+    }
+}
+
+impl Writer {
+    /// Indexes a cluster with blocks from `first` to `last` that starts here. An entry stands for everything up to the
+    /// next one; none of that is earlier than its time, nor later than [`INDEX_STEP_MS`] after it.
+    fn mark(&mut self, first: u64, last: u64) {
+        for entry in self.index.iter_mut().rev().take_while(|entry| entry.time_ms > first) {
+            entry.time_ms = first;
+        }
+        if self.index.last().is_none_or(|entry| last >= entry.time_ms + INDEX_STEP_MS) {
+            self.index.push(IndexEntry { time_ms: first, position: self.position, key: true });
+        }
     }
 }
 

@@ -253,9 +253,9 @@ impl Stream {
         std::mem::take(&mut self.jumps)
     }
 
-    /// Whether a valid packet was ever seen.
-    pub fn is_alive(&self) -> bool {
-        self.run.is_some()
+    /// While packets are held: nothing before this time will be delivered any more (but for a drift step of 10 ms).
+    pub fn held_from_us(&self) -> Option<i64> {
+        (!self.held.is_empty()).then_some(self.floor_us)
     }
 
     fn begin(&mut self, first: Held, deliver: &mut impl FnMut(Frame<'_>) -> bool) {

@@ -78,12 +78,91 @@ fn ffmpeg_decodes_both_tracks_with_their_gaps_in_time() {
 #[test]
 fn the_index_points_at_clusters_a_second_apart() {
     let (bytes, index) = recording();
-    assert!((9..=11).contains(&index.len()), "{}", index.len());
+    assert!((9..=12).contains(&index.len()), "{}", index.len());
     for entry in &index {
         let at = entry.position as usize;
         assert_eq!(bytes[at..at + 4], CLUSTER.to_be_bytes(), "at {} ms", entry.time_ms);
     }
-    assert!(index.windows(2).all(|pair| pair[1].time_ms >= pair[0].time_ms + INDEX_STEP_MS));
+}
+
+/// Start times of the blocks in some clusters.
+fn block_times(mut bytes: &[u8]) -> Vec<i64> {
+    let size = |bytes: &[u8]| {
+        let length = bytes[0].leading_zeros() as usize + 1;
+        let value = bytes[..length].iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        ((value & !(1 << (7 * length))) as usize, length)
+    };
+    let mut times = Vec::new();
+    while !bytes.is_empty() {
+        let id = if bytes[0] == 0xec { 1 } else { 4 };
+        let (length, width) = size(&bytes[id..]);
+        let (element, rest) = bytes[id + width..].split_at(length);
+        bytes = rest;
+        if id == 1 {
+            continue;
+        }
+        let (width, mut base) = (usize::from(element[1] & 0x7f), 0i64);
+        for byte in &element[2..2 + width] {
+            base = base << 8 | i64::from(*byte);
+        }
+        let mut blocks = &element[2 + width..];
+        while !blocks.is_empty() {
+            let (length, width) = size(&blocks[1..]);
+            let block = &blocks[1 + width..][..length];
+            times.push(base + i64::from(i16::from_be_bytes([block[1], block[2]])));
+            blocks = &blocks[1 + width + length..];
+        }
+    }
+    times
+}
+
+#[test]
+fn an_index_entry_stands_for_a_second_also_when_packets_were_waited_for() {
+    let mut out = Vec::new();
+    let mut writer = Writer::start(RecordingId::new(), Timestamp(0), &tracks(), &mut out);
+    let first = out.len();
+    for n in 0..1000i64 {
+        writer.block(1, n * 20, &[1; 160]);
+        // The other track comes up to 440 ms late.
+        if n % 23 == 22 {
+            for late in n - 22..=n {
+                writer.block(2, late * 20, &[2; 160]);
+            }
+        }
+        if n % 3 == 0 {
+            writer.flush(&mut out);
+        }
+    }
+    writer.flush(&mut out);
+    let index = writer.into_index();
+    assert_eq!(index[0].position as usize, first);
+    for (number, entry) in index.iter().enumerate() {
+        let end = index.get(number + 1).map_or(out.len(), |next| next.position as usize);
+        for at in block_times(&out[entry.position as usize..end]) {
+            let span = entry.time_ms as i64..entry.time_ms as i64 + 1_500;
+            assert!(span.contains(&at), "block at {at} under the entry of {}", entry.time_ms);
+        }
+    }
+    assert!(index.windows(2).all(|pair| pair[1].time_ms >= pair[0].time_ms));
+    assert!((15..=60).contains(&index.len()), "{}", index.len());
+}
+
+#[test]
+fn blocks_that_others_may_still_precede_wait() {
+    let mut out = Vec::new();
+    let mut writer = Writer::start(RecordingId::new(), Timestamp(0), &tracks(), &mut out);
+    let first = out.len();
+    for n in 0..10 {
+        writer.block(1, n * 20, &[n as u8; 160]);
+    }
+    writer.flush_before(100, &mut out);
+    for n in 5..10 {
+        writer.block(2, n * 20, &[n as u8 + 100; 160]);
+    }
+    writer.flush(&mut out);
+    let times = block_times(&out[first..]);
+    assert!(times.is_sorted() && times.len() == 15, "{times:?}");
+    assert_eq!((5..10).filter(|n| out.windows(160).any(|w| w == [*n; 160])).count(), 5);
 }
 
 #[test]

@@ -196,7 +196,10 @@ impl Capture {
             state.stream.poll(now_us, &mut |frame| part.write(side, setup, pauses, frame));
         }
         if self.part.writer.is_waiting() {
-            self.part.writer.flush(out);
+            // While a side waits for a packet the other's do not overtake it: the file stays in order of time.
+            let held = self.sides.iter().filter_map(|side| side.stream.held_from_us()).min();
+            let limit_ms = held.map_or(i64::MAX, |us| (us - self.part.start_us).max(0) / 1000);
+            self.part.writer.flush_before(limit_ms, out);
         }
     }
 
