@@ -66,7 +66,8 @@ pub struct Welcome {
 pub enum LinkEvent {
     /// The link is open.
     Up(Welcome),
-    /// A message; never [`Down::Clock`] or [`Down::Accepted`], which the link takes itself.
+    /// A message; never [`Down::Clock`] or [`Down::Accepted`], which the link takes itself. A later [`Down::Welcome`] is a
+    /// change of policy or recipients.
     Down(Down),
     /// The link was open and is lost.
     Lost {
