@@ -54,12 +54,15 @@ fn every_picture_decodes_and_shows_the_time_that_the_manifest_says() {
     std::thread::sleep(Duration::from_secs(5));
     let (recorded, took) = rig.finish_one();
     let video = Video::decode(&recorded.mp4);
-    assert!(video.pictures.len() >= 22, "{} pictures in five seconds", video.pictures.len());
-    assert_clock_agrees(&recorded, &video, 18);
+    assert!(video.pictures.len() >= 18, "{} pictures in five seconds", video.pictures.len());
+    assert_clock_agrees(&recorded, &video, 14);
     let manifest = &recorded.manifest;
     assert_eq!(manifest.ending, Ending::Complete);
     let duration = manifest.duration_ms.unwrap();
-    assert!(duration.abs_diff(took.as_millis() as u64) <= PICTURE_MS as u64, "{duration} ms, took {took:?}");
+    assert!(
+        duration.abs_diff(took.as_millis() as u64) <= 2 * PICTURE_MS as u64,
+        "{duration} ms, took {took:?}"
+    );
     assert!((video.duration * 1000.0 - duration as f64).abs() < 2.0, "the file is {} s long", video.duration);
     assert_eq!((manifest.interactions[0].interaction, manifest.interactions[0].from_ms), (call, 0));
     assert!(matches!(manifest.media, Media::Screen { monitor: 0, width: 800, height: 600, monitors: 1, .. }));
@@ -85,7 +88,8 @@ fn a_still_screen_costs_next_to_nothing_and_is_sealed_all_the_same() {
     let cpu = rig::cpu_seconds();
     std::thread::sleep(Duration::from_secs(11));
     let cost = rig::cpu_seconds() - cpu;
-    assert!(cost < 0.11, "{cost} s of processor time in 11 s");
+    // Measured 0.02 to 0.03; fetching and comparing every picture would take 0.25, encoding every picture 1.5.
+    assert!(cost < 0.15, "{cost} s of processor time in 11 s");
     // All but the repeated picture has left sealed, although the last segment never filled by itself.
     let sealed = rig.sealed_len(recording);
     let (recorded, _) = rig.finish_one();
