@@ -14,7 +14,7 @@ use hindsight_wire::{
     link::{Down, Up},
 };
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -45,8 +45,10 @@ pub async fn run(
 
     let ids = sip.clone();
     let client_ids = Box::new(move || ids.next_client_id());
-    let mut server =
-        SipServer::new(config, sip.advertised().clone(), client_ids, rand::random(), Instant::now());
+    // On every interface: each peer is told the address that is on its way.
+    let every = config.listen.ip().is_unspecified() && config.advertised_host.is_empty();
+    let server = SipServer::new(config, sip.advertised().clone(), client_ids, rand::random(), Instant::now());
+    let mut server = if every { server.reached_by(Box::new(route_to)) } else { server };
     if let Some(cached) = cache.load()? {
         tracing::info!(
             version = cached.version,
@@ -172,17 +174,19 @@ fn advertised(config: &Config) -> Result<Option<HostPort>, SipServerError> {
     if !config.listen.ip().is_unspecified() {
         return Ok(None);
     }
-    let ip = route_address(config.resource_manager).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let ip = [OUTSIDE, config.resource_manager.ip()].into_iter().find_map(route_to);
+    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Ok(Some(HostPort { host: ip.into(), port: known }))
 }
 
-/// Our address towards the outside: that of the route to a public address (nothing is sent), else that towards the resource manager.
-fn route_address(resource_manager: SocketAddr) -> Option<IpAddr> {
-    /// TEST-NET-1 (RFC 5737): routed like any public address, never answered.
-    const OUTSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
-    [OUTSIDE, resource_manager].into_iter().find_map(|to| {
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        socket.connect(to).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    })
+/// TEST-NET-1 (RFC 5737): routed like any public address, never answered.
+const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Our address on the way to a peer. Only the routing table is asked: connecting a UDP socket sends nothing.
+fn route_to(peer: IpAddr) -> Option<IpAddr> {
+    let any =
+        if peer.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((peer, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }

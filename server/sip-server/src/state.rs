@@ -27,7 +27,7 @@ use hindsight_wire::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,9 @@ use std::{
 const SWEEP: Duration = Duration::from_secs(30);
 /// Seconds after which a caller that found us full or without configuration may try again.
 const RETRY_AFTER: u32 = 10;
+
+/// Which address of ours a peer reaches; `None`: the advertised one.
+pub type Reach = Box<dyn Fn(IpAddr) -> Option<IpAddr> + Send>;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -83,6 +86,7 @@ pub(crate) struct Wires {
     pub(crate) allow: Capabilities,
     domain: HostPort,
     client_ids: Box<dyn Fn() -> ClientTransactionId + Send>,
+    reach: Reach,
     /// Requests that could not be sent at all, to be told after what is under way.
     unsendable: VecDeque<ClientTransactionId>,
     out: VecDeque<Output>,
@@ -112,10 +116,15 @@ impl Wires {
         }
     }
 
-    /// Our address for the far end of a dialog, by the transport that reaches it.
-    pub(crate) fn contact(&self, protocol: Option<Protocol>) -> NameAddr {
-        let uri = SipUri::new(self.domain.clone());
-        NameAddr::new(match protocol {
+    /// Our address for the far end of a dialog, as it can be reached from there.
+    pub(crate) fn contact(&self, peer: Option<Destination>) -> NameAddr {
+        let reached = peer.and_then(|peer| (self.reach)(peer.addr.ip()));
+        let host = match reached {
+            Some(ip) => HostPort { host: ip.into(), port: self.domain.port },
+            None => self.domain.clone(),
+        };
+        let uri = SipUri::new(host);
+        NameAddr::new(match peer.map(|peer| peer.protocol) {
             Some(Protocol::Tcp) => uri.with_param("transport", Some("tcp")),
             Some(Protocol::Udp) | None => uri,
         })
@@ -169,6 +178,7 @@ impl SipServer {
             domain: advertised,
             allow: guard::capabilities(),
             client_ids,
+            reach: Box::new(|_| None),
             unsendable: VecDeque::new(),
             out: VecDeque::new(),
         };
@@ -186,6 +196,12 @@ impl SipServer {
             wires,
             rng,
         }
+    }
+
+    /// Of several addresses that we have, the one to tell a peer; without this always the advertised one.
+    pub fn reached_by(mut self, reach: Reach) -> Self {
+        self.wires.reach = reach;
+        self
     }
 
     /// What to do next.
@@ -435,7 +451,7 @@ impl SipServer {
             return self.respond(id, Response::to(&request, status));
         }
         let tag = self.wires.ids.tag();
-        let contact = self.wires.contact(Some(source.protocol));
+        let contact = self.wires.contact(Some(source.into()));
         let dialog = match Dialog::uas(&request, &tag, contact, self.wires.ids.cseq()) {
             Ok(dialog) => dialog,
             Err(fault) => {

@@ -60,7 +60,7 @@ impl Session {
             to,
             call_id: wires.ids.call_id(),
             cseq: wires.ids.cseq(),
-            contact: Some(wires.contact(to_address.map(|to| to.protocol))),
+            contact: Some(wires.contact(to_address)),
         };
         let mut request = request.build();
         request.headers.set("Max-Forwards", self.max_forwards);
