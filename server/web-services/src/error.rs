@@ -143,6 +143,10 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound(_) => Self::not_found(),
             StoreError::Offset { .. } => Self::conflict("offset", error.to_string()),
             StoreError::Busy => Self::new(StatusCode::LOCKED, "busy", error.to_string()),
+            StoreError::File { ref source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                tracing::error!(%error, "the disk is full");
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", "the server's disk is full")
+            }
             StoreError::Database(_)
             | StoreError::Migration(_)
             | StoreError::Damaged { .. }

@@ -54,7 +54,7 @@ impl Link {
         let (_, signed_in) = answer(client.post(site.url("/api/v2/desktop/sign-in")).json(&body)).await;
         let token = signed_in["token"].as_str().map(str::to_owned);
         let mut link = Self::hello(site, device, token).await;
-        let Down::Welcome { policy: Some(_), recipients, .. } = link.next().await else {
+        let Down::Welcome { policy: Some(_), recipients, .. } = link.first().await else {
             panic!("no welcome")
         };
         assert_eq!(recipients.len(), 1);
