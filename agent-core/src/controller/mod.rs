@@ -51,6 +51,13 @@ pub enum Input {
         /// Recipients (PEM) for the offline policy.
         recipients: Vec<String>,
     },
+    /// The server changed the policy or the recipients, for the time without it.
+    Policy {
+        /// This desktop's policy.
+        policy: CapturePolicy,
+        /// Recipients (PEM) for the offline policy.
+        recipients: Vec<String>,
+    },
     /// The link is lost.
     LinkLost,
     /// The server wants the screens of an interaction.
@@ -205,6 +212,7 @@ impl Controller {
             Input::SignedIn => self.signed_in = true,
             Input::Recovered(continuation) => self.continuations.push(continuation),
             Input::LinkUp { policy, recipients } => self.link_is_up(policy, recipients, now),
+            Input::Policy { policy, recipients } => self.keep(policy, recipients),
             Input::LinkLost => {
                 self.link_up = false;
                 self.offline.link_lost(now);
@@ -239,8 +247,7 @@ impl Controller {
     fn link_is_up(&mut self, policy: Option<CapturePolicy>, recipients: Vec<String>, now: Moment) {
         self.link_up = true;
         if let Some(policy) = policy {
-            self.offline.keep(policy.clone(), recipients.clone());
-            self.actions.push(Action::Keep { policy, recipients });
+            self.keep(policy, recipients);
         }
         if let Some(message) = self.offline.link_up(now) {
             self.actions.push(Action::Send(message));
@@ -252,6 +259,11 @@ impl Controller {
         {
             self.send(message);
         }
+    }
+
+    fn keep(&mut self, policy: CapturePolicy, recipients: Vec<String>) {
+        self.offline.keep(policy.clone(), recipients.clone());
+        self.actions.push(Action::Keep { policy, recipients });
     }
 
     fn part_started(&mut self, part: u32, recordings: Vec<RecordingId>, at: Timestamp) {

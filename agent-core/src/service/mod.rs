@@ -253,7 +253,7 @@ impl Service {
                 self.take(Input::Resume(interaction));
             }
             Down::Welcome { policy: Some(policy), recipients, .. } => {
-                self.take(Input::LinkUp { policy: Some(within_sense(&policy)), recipients });
+                self.take(Input::Policy { policy: within_sense(&policy), recipients });
             }
             Down::Welcome { policy: None, .. }
             | Down::Refused { .. }
