@@ -27,6 +27,8 @@ use tokio::sync::watch;
 
 /// Events that may wait for the disk; what comes when the queue is full is refused and counted.
 const QUEUE: usize = 16_384;
+/// Longest event, bytes of JSON.
+const MAX_EVENT: usize = 256 << 10;
 /// Most events written in one go.
 const GROUP: usize = 1_024;
 /// The delivered part of the file is cut off from this size on, bytes,
@@ -45,6 +47,9 @@ pub enum JournalError {
     /// Bug: the event has no JSON form.
     #[error("event without a JSON form: {0}")]
     Form(#[from] serde_json::Error),
+    /// Bug: an event that no message could carry.
+    #[error("event of {0} bytes")]
+    TooLarge(usize),
     /// Storage: the journal's directory.
     #[error("journal {path}: {source}")]
     Storage {
@@ -134,6 +139,10 @@ impl Journal {
     /// their order.
     pub fn append(&self, event: &impl Serialize) -> Result<(), JournalError> {
         let event = serde_json::to_value(event)?;
+        let size = event.to_string().len();
+        if size > MAX_EVENT {
+            return Err(JournalError::TooLarge(size));
+        }
         let Some(queue) = &self.inner.queue else { return Err(JournalError::Full) };
         queue.try_send(Job::Append(event)).map_err(|error| {
             let refused = self.inner.refused.fetch_add(1, Ordering::Relaxed) + 1;

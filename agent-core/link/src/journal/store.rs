@@ -18,8 +18,9 @@ const ACCEPTED: &str = "journal.accepted";
 const DAMAGED: &str = "journal.damaged";
 /// Longest line believed; more without an end is damage.
 const MAX_LINE: u64 = 1 << 20;
-/// Most bytes of one batch.
-const MAX_BATCH: u64 = 1 << 20;
+/// A batch ends behind the line that reaches this: with the largest event it stays below the server's limit of 1 MiB
+/// for a message.
+const MAX_BATCH: u64 = 256 << 10;
 
 /// Where things are in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -138,6 +138,28 @@ fn sequences_are_not_used_again_when_the_file_is_lost_but_the_acceptance_is_not(
 }
 
 #[test]
+fn a_batch_stays_below_the_largest_message_of_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    let text = "x".repeat(MAX_EVENT - 30);
+    for n in 0..8 {
+        journal.append(&json!({ "n": n, "text": text })).unwrap();
+    }
+    let large = json!({ "text": "x".repeat(MAX_EVENT) });
+    assert!(matches!(journal.append(&large), Err(JournalError::TooLarge(_))));
+    journal.flush();
+    let mut seen = 0;
+    while let batch = journal.batch(100).unwrap()
+        && let Some(last) = batch.last()
+    {
+        assert!(serde_json::to_vec(&batch).unwrap().len() < 1 << 20);
+        seen += batch.len();
+        journal.accept(last.sequence).unwrap();
+    }
+    assert_eq!(seen, 8);
+}
+
+#[test]
 fn a_second_owner_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _journal = Journal::open(dir.path()).unwrap();
