@@ -9,7 +9,7 @@ use hindsight_tests::{
     speech::{self, Wave},
 };
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     path::Path,
     process::{Command, ExitCode},
     time::{Duration, Instant},
@@ -141,15 +141,21 @@ fn ports() -> Result<Ports> {
 
 async fn speak() -> Result<()> {
     let start = Instant::now();
+    let terminal = std::io::stdout().is_terminal();
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     while start.elapsed() < CALL {
         tick.tick().await;
+        if !terminal {
+            continue;
+        }
         let share = start.elapsed().as_secs_f64() / CALL.as_secs_f64();
         let filled = (share.min(1.0) * 40.0) as usize;
         print!("\r          speaking [{}{}]", "#".repeat(filled), " ".repeat(40 - filled));
         std::io::stdout().flush()?;
     }
-    print!("\r{:64}\r", "");
+    if terminal {
+        print!("\r{:64}\r", "");
+    }
     Ok(())
 }
 
