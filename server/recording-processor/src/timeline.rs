@@ -90,9 +90,11 @@ impl Timeline {
         }
     }
 
-    /// Both parties spoke, and until when (or `now`).
+    /// Both parties spoke, and until when (or `now`). While it goes on it is never empty: the component that saw its start
+    /// may be ahead of our clock.
     pub fn conversation(&self, now: Timestamp) -> Option<Span> {
-        Some(Span::new(self.established_at?, self.ended_at.unwrap_or(now)))
+        let from = self.established_at?;
+        Some(Span::new(from, self.ended_at.unwrap_or(now.max(from.plus_ms(1)))))
     }
 
     /// When voice should have been recorded: by policy from the answer on, by command when commanded.
@@ -155,6 +157,15 @@ mod tests {
         let wanted = [span(10, 20), span(40, 60)];
         assert_eq!(Timeline::of(&events).voice_wanted(at(99)), wanted);
         assert_eq!(Timeline::of(&events).screen_wanted("1001", at(99)), wanted);
+    }
+
+    #[test]
+    fn a_call_that_was_answered_this_instant_or_a_little_later_is_wanted() {
+        let timeline = Timeline::of(&[offered("1001"), established("1001", 10)]);
+        for now in [9, 10] {
+            assert_eq!(timeline.voice_wanted(at(now)).len(), 1);
+            assert_eq!(timeline.screen_wanted("1001", at(now)).len(), 1);
+        }
     }
 
     #[test]
