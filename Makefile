@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 CACHE := $(if $(HINDSIGHT_CACHE),$(HINDSIGHT_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/hindsight)
 export PATH := $(CACHE)/node/bin:$(PATH):$(HOME)/.cargo/bin
+unexport npm_config_nodedir
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/release
 ARGS ?=
@@ -25,7 +26,7 @@ test: ## formatting, lints, generated files, every test
 	@$(MAKE) --no-print-directory ui
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
-	cd ui/console && npm run check && npm test
+	cd ui/console && npm run --silent check && npm run --silent api:unchanged && npm test --silent
 	cargo build --release --workspace --examples --bins --locked
 	cargo nextest run --release --workspace --locked
 

@@ -25,7 +25,7 @@ pub fn routes() -> Router<App> {
 }
 
 /// Sign in at a desktop; mutual TLS.
-#[utoipa::path(post, path = "/api/v2/desktop/sign-in", tag = "desktop",
+#[utoipa::path(post, path = "/api/v2/desktop/sign-in", operation_id = "sign_in_at_desktop", tag = "desktop",
     request_body(content = Object, description = "`login`, `password`, `dn` (absent: the person's own)"),
     responses(
         (status = 200, description = "`token` for the link, `person`, `dn`", body = Object),

@@ -121,7 +121,7 @@ pub struct DeviceView {
 }
 
 /// Every enrolled device.
-#[utoipa::path(get, path = "/api/v2/devices", tag = "devices",
+#[utoipa::path(get, path = "/api/v2/devices", operation_id = "list_devices", tag = "devices",
     responses((status = 200, description = "In the order of their enrolment", body = Vec<DeviceView>)))]
 pub(crate) async fn list(State(app): State<App>, user: User) -> Result<Json<Vec<DeviceView>>, ApiError> {
     user.require(&[PersonRole::Administrator])?;

@@ -212,7 +212,7 @@ pub struct EventView {
 }
 
 /// Find interactions, newest first.
-#[utoipa::path(get, path = "/api/v2/interactions", tag = "interactions", params(ListQuery), responses(
+#[utoipa::path(get, path = "/api/v2/interactions", operation_id = "list_interactions", tag = "interactions", params(ListQuery), responses(
     (status = 200, description = "A page", body = InteractionPage),
     (status = 400, description = "A filter cannot be read", body = ErrorBody),
 ))]

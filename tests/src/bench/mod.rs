@@ -1,18 +1,23 @@
 //! Benchmarks as ratios. Each prints `bench <name> ours=… peer=… ratio=… unit=… peer_name=…`.
 
+pub mod record;
+pub mod screen;
 pub mod seal_file;
 
 use anyhow::{Context, Result, ensure};
 use std::{process::Command, time::Duration};
 
-pub const NAMES: &[&str] = &["seal-file", "open-file"];
+pub const NAMES: &[&str] = &["seal-file", "open-file", "record-cpu", "screen-idle", "screen-office"];
 
 pub async fn run(only: Option<&str>) -> Result<()> {
     for name in NAMES.iter().filter(|name| only.is_none_or(|only| only == **name)) {
         eprintln!("bench: {name} …");
         let line = match *name {
             "seal-file" => seal_file::bench(name, seal_file::Way::Seal),
-            _ => seal_file::bench(name, seal_file::Way::Open),
+            "open-file" => seal_file::bench(name, seal_file::Way::Open),
+            "record-cpu" => record::bench(),
+            "screen-idle" => screen::bench(name, "idle"),
+            _ => screen::bench(name, "office"),
         };
         println!("{}", line.with_context(|| format!("bench {name}"))?);
     }

@@ -1,52 +1,14 @@
 // The web services as this console uses them. Shapes: packaging/reference/openapi.json.
 
-export interface Person { id: string; login: string; name: string; roles: string[] }
-export interface Session { person: Person; mustChangePassword: boolean; csrfToken: string }
+import type { components } from './api.generated';
 
-export type Completeness = 'complete' | 'partial' | 'missing' | 'pending' | 'none';
-export interface Agent { login: string; name: string; dn: string }
-
-export interface InteractionSummary {
-  id: string;
-  startTime: string;
-  stopTime?: string | null;
-  durationMs?: number | null;
-  callerPhoneNumber: string;
-  dialedPhoneNumber: string;
-  agents: Agent[];
-  state: 'active' | 'ended';
-  voice: Completeness;
-  screen: Completeness;
-  recovered: boolean;
-  paused: boolean;
-}
-
-export interface Pause { fromMs: number; toMs?: number | null; by: string; reason: string }
-export interface MediaFile {
-  id: string;
-  capture: string;
-  kind: 'voice' | 'screen';
-  part: number;
-  offsetMs: number;
-  durationMs?: number | null;
-  state: 'recording' | 'uploading' | 'ready' | 'recovered' | 'failed';
-  mediaUrl?: string | null;
-  peaksUrl?: string | null;
-  width?: number | null;
-  height?: number | null;
-  monitor?: number | null;
-  pauses: Pause[];
-}
-export interface Gap { kind: string; dn?: string | null; reason: string }
-export interface HistoryEvent { at: string; offsetMs: number; type: string; text: string }
-export interface InteractionDetail extends InteractionSummary {
-  mediaFiles: MediaFile[];
-  gaps: Gap[];
-  eventHistory: HistoryEvent[];
-}
-export interface Page { items: InteractionSummary[]; next?: string | null }
-/** `tracks[i]` holds min,max,min,max… in [-1, 1], `perSecond` pairs a second. */
-export interface Peaks { tracks: number[][]; perSecond: number }
+type Schemas = components['schemas'];
+export type Session = Schemas['SessionView'];
+export type InteractionSummary = Schemas['InteractionSummary'];
+export type InteractionDetail = Schemas['InteractionDetail'];
+export type MediaFile = Schemas['MediaFile'];
+export type Page = Schemas['InteractionPage'];
+export type Peaks = Schemas['PeaksBody'];
 
 export interface Query { agent?: string; number?: string; from?: string; to?: string }
 

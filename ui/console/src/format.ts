@@ -1,7 +1,5 @@
 // How times, lengths and states are written for people.
 
-import type { Completeness } from './api';
-
 const dateTime = new Intl.DateTimeFormat(undefined, {
   year: 'numeric', month: 'short', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit',
 });
@@ -28,12 +26,13 @@ export function spoken(ms: number): string {
   return parts.length > 0 ? parts.join(' ') : '0 seconds';
 }
 
-export const completeness: Record<Completeness, string> = {
-  complete: 'Complete',
-  partial: 'Incomplete',
-  missing: 'Missing',
-  pending: 'Arriving',
-  none: 'Not recorded',
+/** How whole a kind of recording is: its sign and its word. */
+export const completeness: Record<string, [sign: string, word: string]> = {
+  complete: ['●', 'Complete'],
+  partial: ['◐', 'Incomplete'],
+  missing: ['○', 'Missing'],
+  pending: ['◌', 'Arriving'],
+  none: ['–', 'Not recorded'],
 };
 
 /** A local date-time field's value as RFC 3339, or nothing. */

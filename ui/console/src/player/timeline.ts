@@ -13,7 +13,7 @@ export interface Segment {
 
 export interface Span { from: number; to: number; label: string }
 
-const playable = (file: MediaFile) => Boolean(file.mediaUrl) && (file.durationMs ?? 0) > 0;
+const playable = (file: MediaFile) => Boolean(file.mediaUrl) && (file.durationMs ?? 0) > 0 && file.offsetMs != null;
 
 /** What can be replayed, in time order. Screens may begin a little before the call: the timeline begins at 0 all the same. */
 export function segments(detail: InteractionDetail): Segment[] {
@@ -21,9 +21,9 @@ export function segments(detail: InteractionDetail): Segment[] {
     .filter(playable)
     .map((file) => ({
       id: file.id,
-      kind: file.kind,
-      from: file.offsetMs,
-      to: file.offsetMs + (file.durationMs ?? 0),
+      kind: file.kind === 'voice' ? ('voice' as const) : ('screen' as const),
+      from: file.offsetMs ?? 0,
+      to: (file.offsetMs ?? 0) + (file.durationMs ?? 0),
       monitor: file.monitor ?? 0,
       file,
     }))
@@ -39,6 +39,10 @@ export function length(detail: InteractionDetail, all: Segment[]): number {
 }
 
 export const holds = (segment: Segment, at: number) => at >= segment.from && at < segment.to;
+
+/** A screen whose first picture comes a moment after the answer, or whose last came a moment before the end, is shown. */
+const NEARLY = 1500;
+export const shows = (segment: Segment, at: number) => at >= segment.from - NEARLY && at < segment.to + NEARLY;
 
 export function segmentAt(all: Segment[], kind: 'voice' | 'screen', at: number): Segment | undefined {
   return all.find((s) => s.kind === kind && holds(s, at));
