@@ -19,10 +19,13 @@ const QUEUE: usize = 256;
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Inner>);
 
+/// Control requests without an answer: who was asked, and who waits.
+type Requests = HashMap<u64, (DeviceId, oneshot::Sender<Option<String>>)>;
+
 #[derive(Default)]
 struct Inner {
     links: Mutex<HashMap<DeviceId, Entry>>,
-    requests: Mutex<HashMap<u64, (DeviceId, oneshot::Sender<Option<String>>)>>,
+    requests: Mutex<Requests>,
     next: AtomicU64,
 }
 
@@ -149,9 +152,7 @@ impl Hub {
         self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn requests(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<u64, (DeviceId, oneshot::Sender<Option<String>>)>> {
+    fn requests(&self) -> std::sync::MutexGuard<'_, Requests> {
         self.0.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
