@@ -1,4 +1,4 @@
-//! A directory for one test that stays when the test fails.
+//! A directory for one test that stays when the test panics, or always with `HINDSIGHT_KEEP=1`.
 
 use anyhow::{Context, Result};
 use hindsight_tests::{
@@ -19,9 +19,8 @@ struct KeptOnFailure(Option<TempDir>);
 
 impl Drop for KeptOnFailure {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(dir) = self.0.take()
-        {
+        let keep = std::thread::panicking() || std::env::var_os("HINDSIGHT_KEEP").is_some();
+        if keep && let Some(dir) = self.0.take() {
             eprintln!("the test's directory with all logs is kept: {}", dir.keep().display());
         }
     }

@@ -134,7 +134,7 @@ async fn a_wrong_password_is_refused_and_rtp_from_a_stranger_is_ignored() -> Res
         auto_answer: true,
     };
     let mut guesser = Phone::start_unregistered(&f.dir().join("guesser"), &guesser).await?;
-    guesser.program.wait_for_log("403 Forbidden", Duration::from_secs(15)).await?;
+    guesser.program.wait_for_log("401 Unauthorized", Duration::from_secs(15)).await?;
     assert!(!guesser.program.log_text().contains("binding]"));
     drop(guesser);
 
