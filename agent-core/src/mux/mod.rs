@@ -100,7 +100,12 @@ impl Muxer {
 
     fn write_fragment(&mut self, end_us: u64, out: &mut Vec<u8>) -> Result<(), MuxError> {
         let Some(first) = self.samples.first() else { return Ok(()) };
-        let entry = IndexEntry { time_ms: first.at_us / 1000, position: self.position, key: first.key };
+        let entry = IndexEntry {
+            time_ms: first.at_us / 1000,
+            position: self.position,
+            key: first.key,
+            span_ms: None,
+        };
         let base = ticks(first.at_us);
         let ends = self.samples.iter().skip(1).map(|sample| sample.at_us).chain([end_us]);
         let entries: Vec<TrunEntry> =

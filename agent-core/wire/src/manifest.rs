@@ -184,6 +184,35 @@ pub struct IndexEntry {
     pub position: u64,
     /// Whether decoding can start here (always true for voice).
     pub key: bool,
+    /// How far after its time the media of this entry reaches, milliseconds, where that is more than [`INDEX_STEP_MS`]:
+    /// packets that the network held back for long lie behind later ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_ms: Option<u64>,
+}
+
+/// The index of a voice recording names a cluster at most this often, milliseconds.
+pub const INDEX_STEP_MS: u64 = 1_000;
+
+impl IndexEntry {
+    /// How far after its time the media of this entry may reach, milliseconds.
+    pub fn span(&self) -> u64 {
+        self.span_ms.unwrap_or(INDEX_STEP_MS).max(INDEX_STEP_MS)
+    }
+
+    /// Enters a cluster at `position` with packets that begin from `first` to `last` milliseconds. An entry stands for
+    /// everything up to the next one; none of that begins before its time or after its span.
+    pub fn enter(index: &mut Vec<IndexEntry>, first: u64, last: u64, position: u64) {
+        let last = last.max(first);
+        for entry in index.iter_mut().rev().take_while(|entry| entry.time_ms > first) {
+            let end = entry.time_ms + entry.span();
+            entry.time_ms = first;
+            entry.span_ms = Some(end - first);
+        }
+        if index.last().is_none_or(|entry| last >= entry.time_ms + entry.span()) {
+            let span_ms = (last - first >= INDEX_STEP_MS).then_some(last - first + 1);
+            index.push(IndexEntry { time_ms: first, position, key: true, span_ms });
+        }
+    }
 }
 
 /// Something worth knowing at a moment of the recording.

@@ -86,7 +86,10 @@ mod tests {
     fn a_timestamp_survives_json() {
         let at = Timestamp(1_795_000_000_123_456);
         let json = serde_json::to_string(&at).unwrap();
-        assert_eq!(json, "\"2026-11-18T12:26:40.123456Z\"".replace("2026-11-18T12:26:40", &at.to_string()[..19]));
+        assert_eq!(
+            json,
+            "\"2026-11-18T12:26:40.123456Z\"".replace("2026-11-18T12:26:40", &at.to_string()[..19])
+        );
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), at);
     }
 

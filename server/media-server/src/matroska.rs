@@ -13,8 +13,6 @@ use hindsight_wire::{
 pub const MAX_CLUSTER_MS: i64 = 1_000;
 /// A block may come in a cluster that starts this much later than the block, milliseconds: its packet was waited for.
 const MAX_LATENESS_MS: i64 = 30_000;
-/// What an entry of the index stands for is no longer than this, milliseconds.
-pub const INDEX_STEP_MS: u64 = 1_000;
 
 const EBML: u32 = 0x1a45_dfa3;
 const SEGMENT: u32 = 0x1853_8067;
@@ -223,23 +221,10 @@ impl Writer {
         ebml::master(out, CLUSTER, content);
         let times = |blocks: &[Block]| Some((blocks.first()?.at_ms as u64, blocks.last()?.at_ms as u64));
         if let Some((first, last)) = times(blocks) {
-            self.mark(first, last);
+            IndexEntry::enter(&mut self.index, first, last, self.position);
         }
         self.position += (out.len() - before) as u64;
         self.last_cluster_ms = base_ms;
-    }
-}
-
-impl Writer {
-    /// Indexes a cluster with blocks from `first` to `last` that starts here. An entry stands for everything up to the
-    /// next one; none of that is earlier than its time, nor later than [`INDEX_STEP_MS`] after it.
-    fn mark(&mut self, first: u64, last: u64) {
-        for entry in self.index.iter_mut().rev().take_while(|entry| entry.time_ms > first) {
-            entry.time_ms = first;
-        }
-        if self.index.last().is_none_or(|entry| last >= entry.time_ms + INDEX_STEP_MS) {
-            self.index.push(IndexEntry { time_ms: first, position: self.position, key: true });
-        }
     }
 }
 

@@ -190,12 +190,6 @@ fn block(element: &[u8], cluster_time: i64) -> Option<Block<'_>> {
     Some(Block { track, ticks: cluster_time + i64::from(relative), payload: element.get(len + 3..)? })
 }
 
-/// Time of the first cluster in `bytes` (which starts at it), ticks.
-pub fn cluster_time(bytes: &[u8]) -> Option<u64> {
-    let head = header(bytes).filter(|h| h.id == CLUSTER)?;
-    children(bytes.get(head.len..)?).find(|(id, _)| *id == TIMESTAMP).and_then(|(_, value)| unsigned(value))
-}
-
 #[cfg(test)]
 pub mod sample {
     //! A small writer, only for tests: the real one is the media server's.

@@ -35,12 +35,15 @@ pub async fn rebuild_voice<P: Payload>(plain: &Plaintext<P>) -> Result<Rebuilt, 
         let end = position + found.len as u64 + size;
         if found.id == matroska::CLUSTER {
             let bytes = plain.read(position..end).await?;
-            if let Some(time) = matroska::cluster_time(&bytes) {
-                rebuilt.index.push(IndexEntry { time_ms: ms(time), position, key: true });
-            }
+            let (mut first, mut last) = (u64::MAX, 0);
             for block in matroska::blocks(&bytes) {
+                let time = ms(block.ticks.max(0) as u64);
                 let length = block.payload.len() as u64 * 1000 / crate::voice::SAMPLE_RATE;
-                rebuilt.duration_ms = rebuilt.duration_ms.max(ms(block.ticks.max(0) as u64) + length);
+                rebuilt.duration_ms = rebuilt.duration_ms.max(time + length);
+                (first, last) = (first.min(time), last.max(time));
+            }
+            if first <= last {
+                IndexEntry::enter(&mut rebuilt.index, first, last, position);
             }
         }
         position = end;
@@ -85,6 +88,7 @@ pub async fn rebuild_screen<P: Payload>(plain: &Plaintext<P>) -> Result<Rebuilt,
                         time_ms: times.start * 1000 / timescale,
                         position,
                         key: times.key,
+                        span_ms: None,
                     });
                     rebuilt.duration_ms = (times.start + times.duration) * 1000 / timescale;
                 }

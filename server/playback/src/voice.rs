@@ -17,8 +17,8 @@ const CHANNELS: u64 = 2;
 const FRAME: u64 = CHANNELS * 2;
 const BLOCK: u64 = SAMPLE_RATE * FRAME;
 const HEADER: u64 = 44;
-/// A cluster holds packets of at most one second, and the last of them may be this long. Milliseconds.
-const CLUSTER_SPAN: u64 = 1000 + 120;
+/// A packet may be this long, milliseconds.
+const LONGEST_PACKET: u64 = 120;
 /// Most pairs of peaks that are given per track.
 const MOST_PEAKS: u64 = 8000;
 
@@ -143,12 +143,12 @@ impl<P: Payload> Voice<P> {
 
     /// Plaintext of the clusters that may hold samples of the second that starts at `ms`.
     fn clusters(&self, ms: u64) -> Option<Range<u64>> {
-        let first = self.index.partition_point(|entry| entry.time_ms + CLUSTER_SPAN <= ms);
-        let last = self.index.partition_point(|entry| entry.time_ms < ms + 1000);
-        if first >= last {
-            return None;
-        }
-        let end = self.index.get(last).map_or(self.plaintext.len(), |entry| entry.position);
+        let may_hold = |entry: &IndexEntry| {
+            entry.time_ms < ms + 1000 && entry.time_ms + entry.span() + LONGEST_PACKET > ms
+        };
+        let first = self.index.iter().position(may_hold)?;
+        let last = self.index.iter().rposition(may_hold)?;
+        let end = self.index.get(last + 1).map_or(self.plaintext.len(), |entry| entry.position);
         Some(self.index[first].position..end)
     }
 }
@@ -183,7 +183,7 @@ mod tests {
         let mut index = Vec::new();
         for second in 0..seconds {
             let time_ms = u64::from(second) * 1000;
-            index.push(IndexEntry { time_ms, position: plain.len() as u64, key: true });
+            index.push(IndexEntry { time_ms, position: plain.len() as u64, key: true, span_ms: None });
             let packets: Vec<_> = (0..50)
                 .flat_map(|n| [(1, n * 20, vec![second as u8; 160]), (2, n * 20, vec![0xd5; 160])])
                 .collect();
@@ -232,11 +232,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn packets_that_the_network_held_back_are_heard_at_their_own_time() {
+        let mut plain = sample::head();
+        let mut index = Vec::new();
+        for second in 0..10u32 {
+            IndexEntry::enter(
+                &mut index,
+                u64::from(second) * 1000,
+                u64::from(second) * 1000 + 980,
+                plain.len() as u64,
+            );
+            plain.extend(sample::cluster(second * 1000, &[(2, 0, vec![0xd5; 160])]));
+        }
+        // Four seconds of the agent come at once, in a cluster of the eleventh second.
+        IndexEntry::enter(&mut index, 6000, 10_000, plain.len() as u64);
+        plain.extend(sample::cluster(10_000, &[(1, -4000, vec![0x00; 160]), (1, -10, vec![0x00; 160])]));
+        let voice = Voice::open(sealed(&plain).await, index, 11_000).await.unwrap();
+        let at = |ms: u64| 44 + ms * 32;
+        for (ms, sample) in [(6000, -32124), (9990, -32124), (5000, 0), (7000, 0)] {
+            let bytes = voice.read(at(ms)..at(ms) + 2).await.unwrap();
+            assert_eq!(i16::from_le_bytes([bytes[0], bytes[1]]), sample, "at {ms} ms");
+        }
+    }
+
+    #[tokio::test]
     async fn a_gap_is_silence_and_peaks_show_the_voice() {
         let mut plain = sample::head();
         let position = plain.len() as u64;
         plain.extend(sample::cluster(2000, &[(1, 0, vec![0x00; 160])]));
-        let index = vec![IndexEntry { time_ms: 2000, position, key: true }];
+        let index = vec![IndexEntry { time_ms: 2000, position, key: true, span_ms: None }];
         let voice = Voice::open(sealed(&plain).await, index, 3000).await.unwrap();
         let whole = all(&voice, 0..u64::MAX).await;
         assert!(whole[44..44 + 64_000].iter().all(|&b| b == 0));

@@ -1,4 +1,5 @@
 //! `make demo`: a real call and its screen, recorded, sealed, uploaded, found, opened, replayed.
+#![allow(clippy::print_stdout, reason = "what a demo prints is what it is for")]
 
 use anyhow::{Context, Result, bail, ensure};
 use hindsight_tests::{

@@ -98,6 +98,7 @@ fn record(path: &Path, certificate: &str, seconds: u32) -> Result<(Uuid, Vec<Ind
             time_ms: u64::from(half) * 500,
             position: sealer.plaintext_len(),
             key: true,
+            span_ms: None,
         });
         sealer.write(&cluster(half), &mut sealed)?;
         file.write_all(&sealed)?;
