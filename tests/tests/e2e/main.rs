@@ -1,5 +1,6 @@
 //! Whole sites of real programs, proved from outside: SIP phones, a virtual display, tshark, strace, openssl, Python's
 //! tink, Chromium. Run one at a time (`.config/nextest.toml`).
+#![allow(clippy::print_stdout, reason = "each test prints the figures it measured")]
 
 mod browser;
 mod call;

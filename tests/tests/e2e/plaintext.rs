@@ -113,7 +113,7 @@ fn linear(mu_law: &[u8]) -> Vec<u8> {
         .iter()
         .flat_map(|octet| {
             let inverted = !octet;
-            let magnitude = ((i32::from(inverted & 15) << 3) + 0x84 << (inverted >> 4 & 7)) - 0x84;
+            let magnitude = (((i32::from(inverted & 15) << 3) + 0x84) << (inverted >> 4 & 7)) - 0x84;
             (if inverted & 0x80 != 0 { -magnitude } else { magnitude } as i16).to_le_bytes()
         })
         .collect()
