@@ -6,7 +6,6 @@
 //! | [`transaction`] | the four machines and the wait for the ACK of a 2xx | RFC 3261 17, 13.3.1.4; RFC 6026 |
 //! | [`endpoint`] | transactions over several transports, without I/O | RFC 3261 9, 18; RFC 3581 |
 //! | [`dialog`] | identity, route, target, order of requests | RFC 3261 12 |
-//! | [`session_timer`] | refreshes of a session, and its end without them | RFC 4028 |
 //! | [`digest`] | authentication, both sides | RFC 7616, RFC 8760 |
 //! | [`capability`] | what a user agent server refuses first | RFC 3261 8.2 |
 //! | [`proxy`] | the steps of a stateful proxy | RFC 3261 16 |
@@ -27,7 +26,6 @@ pub mod message;
 pub mod proxy;
 pub mod rfc4475;
 pub mod sdp;
-pub mod session_timer;
 pub mod transaction;
 pub mod transport;
 
