@@ -34,9 +34,10 @@ pub struct Config {
     pub arm_milliseconds: u64,
     /// Seconds for the recorder to confirm a command.
     pub control_seconds: u64,
-    /// Seconds between two probes of a call's media server.
+    /// Seconds between two probes of a call's media legs.
     pub probe_seconds: u64,
-    /// Seconds without any answer to probes (not even from the resource manager) that end a call.
+    /// Seconds without any answer to probes (not even from the resource manager) that end a call. Its media flows
+    /// without the resource manager, and a media server that is lost is told by that one at once: so this is long.
     pub silence_seconds: u64,
     /// Seconds between two probes of a call's phones.
     pub phone_probe_seconds: u64,
@@ -75,7 +76,7 @@ impl Default for Config {
             arm_milliseconds: 300,
             control_seconds: 5,
             probe_seconds: 2,
-            silence_seconds: 15,
+            silence_seconds: 300,
             phone_probe_seconds: 30,
         }
     }

@@ -1,5 +1,5 @@
 //! One call between two phones through a media server, as a pure state machine: legs in the abstract, no SIP text, no
-//! sockets, no clock. [`crate::agent`] turns its actions into requests and responses of dialogs.
+//! sockets, no clock. `crate::session` turns its actions into requests and responses of dialogs.
 //!
 //! Four legs: the caller's phone, the callee's phone (one fork for each of its contacts until one answers), and for
 //! each of the two a leg to the media server. The way of a call (RFC 3725 with offers, RFC 3264):
@@ -82,9 +82,9 @@ pub struct Limits {
     pub arm: Duration,
     /// For the confirmation of a command to the recorder.
     pub control: Duration,
-    /// Between two probes of the media server.
+    /// Between two probes of the media legs.
     pub probe: Duration,
-    /// Without any answer from the media server or the resource manager.
+    /// Without any answer from the media server or the resource manager; the media flows without the latter.
     pub silence: Duration,
     /// Between two probes of a phone.
     pub phone_probe: Duration,
@@ -160,12 +160,17 @@ pub enum Input {
         /// Confirmed, or why not, for people.
         outcome: Result<(), String>,
     },
-    /// Outcome of [`Action::Probe`]; 408 for no answer at all.
+    /// Answer to [`Action::Probe`], of the far end or of a proxy on the way.
     Probed {
         /// Which leg.
         leg: Leg,
         /// Status.
         status: u16,
+    },
+    /// [`Action::Probe`] was answered by nobody, or could not be sent.
+    ProbeUnanswered {
+        /// Which leg.
+        leg: Leg,
     },
     /// A command from the web services.
     Control {
@@ -399,6 +404,7 @@ impl Call {
             Input::Cancelled => self.finish(EndCause::Cancelled, Some(Side::Caller), STATUS_TERMINATED),
             Input::Ordered { serial, outcome } => self.on_ordered(serial, outcome, now),
             Input::Probed { leg, status } => self.on_probed(leg, status, now),
+            Input::ProbeUnanswered { leg } => self.on_probe_unanswered(leg, now),
             Input::Control { request, control } => self.on_control(request, control, now),
             Input::Shutdown => self.finish(EndCause::Failed, None, STATUS_UNAVAILABLE),
         }
@@ -605,6 +611,7 @@ impl Call {
     }
 }
 
+const STATUS_TIMEOUT: u16 = 408;
 const STATUS_TERMINATED: u16 = 487;
 const STATUS_INTERNAL: u16 = 500;
 const STATUS_UNAVAILABLE: u16 = 503;

@@ -278,7 +278,7 @@ impl Call {
             (Some(Change::AskingOther { from, accepted, .. }), leg)
                 if self.phone_leg(from.other()) == Some(leg) =>
             {
-                self.other_refused(from, accepted, leg, status);
+                self.other_refused(from, accepted, status);
             }
             (change @ Some(Change::Updating { .. }), Leg::Media(_)) => {
                 self.set_change(change);
@@ -294,13 +294,12 @@ impl Call {
     }
 
     /// The other phone's refusal is the answer; both stay as they were (RFC 3261 14.1).
-    fn other_refused(&mut self, from: Side, accepted: bool, leg: Leg, status: u16) {
+    fn other_refused(&mut self, from: Side, accepted: bool, status: u16) {
         if matches!(status, 408 | 481) {
             self.set_change(None);
             if let (false, Some(asking)) = (accepted, self.phone_leg(from)) {
                 self.out.push_back(Action::Reject { leg: asking, status: STATUS_INTERNAL });
             }
-            self.open.remove(&leg);
             return self.finish(EndCause::Failed, None, STATUS_INTERNAL);
         }
         if let (false, Some(asking)) = (accepted, self.phone_leg(from)) {

@@ -213,7 +213,7 @@ fn a_recorder_that_says_nothing_does_not_keep_the_parties_apart() {
         "the recorded caller is the agent"
     );
     assert_eq!(bench.pass(Duration::from_millis(300)), ["accept A", "ack B0", "call-established"]);
-    assert_eq!(bench.pass(Duration::from_millis(4699)), ["probe MB"]);
+    assert_eq!(bench.pass(Duration::from_millis(4699)), ["probe MA", "probe MB"]);
     assert_eq!(bench.pass(Duration::from_millis(1)), ["recording-failed"]);
     assert!(!bench.call.is_over());
     assert_eq!(bench.ordered(Ok(())), ["recording-started"], "a late confirmation still says what is");
@@ -409,9 +409,9 @@ fn recording_changes_only_when_the_media_server_confirms() {
 fn a_lost_media_server_ends_the_call_for_both_phones() {
     for status in [408, 481, 503] {
         let mut bench = Bench::established([false, true]);
-        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MB"]);
+        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MA", "probe MB"]);
         bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
-        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MB"]);
+        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MA", "probe MB"]);
         let lost = bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status });
         let expected = ["recording-failed", "end A", "end B0", "end MA", "end MB", "ended MediaServerLost -"];
         assert_eq!(lost, expected);
@@ -419,12 +419,56 @@ fn a_lost_media_server_ends_the_call_for_both_phones() {
 }
 
 #[test]
-fn silence_of_the_resource_manager_is_borne_for_a_while() {
+fn silence_of_the_resource_manager_alone_is_borne_for_five_minutes() {
     let mut bench = Bench::established([false; 2]);
-    assert_eq!(bench.pass(Duration::from_secs(14)), ["probe MB"]);
-    bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
-    assert_eq!(bench.pass(Duration::from_secs(14)), ["probe MB"]);
-    assert_eq!(bench.pass(Duration::from_secs(1)).last().unwrap(), "ended MediaServerLost -");
+    let answers = |bench: &mut Bench| {
+        for side in Side::BOTH {
+            bench.feed(Input::Probed { leg: Leg::Media(side), status: 200 });
+        }
+    };
+    let silence = |bench: &mut Bench, seconds: u64| {
+        let mut seen = Vec::new();
+        for _ in 0..seconds {
+            let actions = bench.pass(Duration::from_secs(1));
+            // Refused by its host, or not answered in the time of a transaction.
+            for side in Side::BOTH.into_iter().filter(|_| actions.contains(&"probe MB".to_owned())) {
+                bench.feed(Input::ProbeUnanswered { leg: Leg::Media(side) });
+            }
+            seen.extend(actions);
+        }
+        seen.retain(|name| !name.ends_with(" A") && !name.ends_with(" B0"));
+        seen
+    };
+    let asked = silence(&mut bench, 299);
+    assert!(!bench.call.is_over());
+    assert_eq!(asked.len(), 2 * 149, "asked again every two seconds: {asked:?}");
+    answers(&mut bench);
+    silence(&mut bench, 299);
+    assert!(!bench.call.is_over(), "an answer in between begins the time anew");
+    let last = silence(&mut bench, 2);
+    assert_eq!(last.last().unwrap(), "ended MediaServerLost -");
+}
+
+#[test]
+fn both_media_legs_are_asked_through_a_long_hold() {
+    let mut bench = Bench::established([false; 2]);
+    let hold = PHONE_A.replace("sendrecv", "inactive");
+    bench.feed(Input::Offered { leg: Leg::Caller, body: Some(hold.into_bytes()) });
+    bench.answer(Leg::Callee(0), PHONE_B.replace("sendrecv", "inactive"));
+    bench.media_answers(Side::Caller);
+    assert!(bench.media_answers(Side::Callee).contains(&"held 1001".to_owned()));
+    let mut asked = [0, 0];
+    for _ in 0..3600 {
+        for name in bench.pass(Duration::from_secs(1)) {
+            let Some(side) = ["probe MA", "probe MB"].iter().position(|probe| *probe == name) else {
+                continue;
+            };
+            asked[side] += 1;
+            bench.feed(Input::Probed { leg: Leg::Media(Side::BOTH[side]), status: 200 });
+        }
+    }
+    assert!(!bench.call.is_over());
+    assert_eq!(asked, [1800, 1800]);
 }
 
 #[test]
@@ -435,10 +479,10 @@ fn a_phone_that_vanished_ends_the_call() {
         probes.extend(bench.pass(Duration::from_secs(2)));
         bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
     }
-    assert!(probes.ends_with(&["probe MB".to_owned(), "probe A".to_owned(), "probe B0".to_owned()]));
+    assert!(probes.ends_with(&["probe MA", "probe MB", "probe A", "probe B0"].map(str::to_owned)));
     assert!(bench.feed(Input::Probed { leg: Leg::Caller, status: 405 }).is_empty());
     let gone = bench.feed(Input::Probed { leg: Leg::Callee(0), status: 408 });
-    assert_eq!(gone, ["end A", "end MA", "end MB", "ended Failed -"]);
+    assert_eq!(gone, ["end A", "end B0", "end MA", "end MB", "ended Failed -"]);
 }
 
 /// Random legs: late, lost, refused, hung up at any moment. Whatever happens, a call ends, every leg that was opened is
@@ -545,6 +589,7 @@ fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut
             let outcome = if rng.random_bool(0.8) { Ok(()) } else { Err("no".to_owned()) };
             pending.push(Input::Ordered { serial: order.serial, outcome });
         }
+        Action::Probe { leg } if rng.random_bool(0.1) => pending.push(Input::ProbeUnanswered { leg: *leg }),
         Action::Probe { leg } if rng.random_bool(0.9) => {
             let status = if rng.random_bool(0.95) { 200 } else { 481 };
             open.insert(*leg, open[leg] || status == 481);

@@ -1,18 +1,20 @@
-//! Watching the far ends: OPTIONS in the media leg's dialog every few seconds, in the phones' dialogs now and then.
+//! Watching the far ends: OPTIONS in the media legs' dialogs every few seconds, in the phones' dialogs now and then.
 //!
 //! A media server that died says nothing; the resource manager before it answers 408 for it, a restarted one 481. Either
-//! ends the call. Silence of the resource manager alone is borne for a while: the media flows without it.
+//! ends the call at once. Where nobody answers, not even the resource manager, nothing is known of the media server, and
+//! the media flows without either: such silence is borne for [`super::Limits::silence`], minutes, and only then ends the
+//! call.
+//!
+//! Both media legs are asked: to the media server our requests are the only sign of life of a leg whose phone sends no
+//! media (on hold, listening only).
 
 use super::{Call, Leg, Now, Phase, Side, says_lost};
 use hindsight_model::event::EndCause;
 use std::time::Instant;
 
-/// The leg that stands for the media server: the first to be made, the last to go.
-const WATCHED: Leg = Leg::Media(Side::Callee);
-
 #[derive(Default)]
 pub(super) struct Watch {
-    /// Next probe of the media server; `None`: one is under way, or there is none yet.
+    /// Next probe of the media legs; `None`: one is under way, or there is none yet.
     media_next: Option<Instant>,
     /// When the media server's silence becomes its loss; renewed with each answer.
     media_lost_at: Option<Instant>,
@@ -46,10 +48,22 @@ impl Call {
             // Any answer but these shows that the phone is there, whatever it thinks of OPTIONS.
             Leg::Caller | Leg::Callee(_) if matches!(status, 408 | 481) => {
                 tracing::debug!(?leg, status, "phone lost");
-                self.open.remove(&leg);
+                // Its leg is ended like the others: it may only have been out of reach.
                 self.finish(EndCause::Failed, None, super::STATUS_INTERNAL);
             }
             Leg::Caller | Leg::Callee(_) => {}
+        }
+    }
+
+    /// No answer at all. A phone is gone then; of the media server it says nothing, so it is asked again.
+    pub(super) fn on_probe_unanswered(&mut self, leg: Leg, now: Now) {
+        match leg {
+            Leg::Media(_) if matches!(self.phase, Phase::Over) => {}
+            Leg::Media(_) => {
+                let next = now.instant + self.limits.probe;
+                self.watch.media_next = Some(self.watch.media_next.map_or(next, |known| known.min(next)));
+            }
+            Leg::Caller | Leg::Callee(_) => self.on_probed(leg, super::STATUS_TIMEOUT, now),
         }
     }
 
@@ -62,7 +76,9 @@ impl Call {
         }
         if self.watch.media_next.is_some_and(|at| at <= now.instant) {
             self.watch.media_next = None;
-            self.out.push_back(super::Action::Probe { leg: WATCHED });
+            for leg in Side::BOTH.map(Leg::Media).into_iter().filter(|leg| self.open.contains(leg)) {
+                self.out.push_back(super::Action::Probe { leg });
+            }
         }
         if self.watch.phones_next.is_some_and(|at| at <= now.instant) {
             self.watch_phones(now);

@@ -50,14 +50,9 @@ impl Session {
                     self.input(Input::Ordered { serial, outcome }, wires, now);
                 }
             }
-            Kind::Probe => {
-                // A phone whose connection is gone is gone; no status of its own says that.
-                let lost = response.is_none() && !matches!(leg, Leg::Media(_));
-                let status = if lost { StatusCode::REQUEST_TIMEOUT.as_u16() } else { status };
-                if status >= 200 {
-                    self.input(Input::Probed { leg, status }, wires, now);
-                }
-            }
+            Kind::Probe if response.is_none() => self.input(Input::ProbeUnanswered { leg }, wires, now),
+            Kind::Probe if status >= 200 => self.input(Input::Probed { leg, status }, wires, now),
+            Kind::Probe => {}
         }
         self.next_errand(leg, wires);
     }

@@ -202,6 +202,15 @@ fn a_call_whose_media_server_is_lost_ends_cleanly_for_both_phones() {
     }
 }
 
+#[test]
+fn a_phone_that_lost_its_dialog_ends_the_call_and_nothing_of_it_is_kept() {
+    let mut site = Site::in_call(7, 0.0, &[]);
+    site.peers[B].failing = Some(481);
+    site.until("ended", 40, |site| ended(site).is_some());
+    assert_eq!(ended(&site), Some((EndCause::Failed, None)));
+    site.until("forgotten", 60, |site| site.server.calls() == 0);
+}
+
 /// Collects what is logged at info and above.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
