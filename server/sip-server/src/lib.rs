@@ -17,6 +17,7 @@ pub mod config;
 pub mod directory;
 pub mod error;
 pub mod guard;
+mod keeper;
 mod leg;
 pub mod registrar;
 pub mod sdp;

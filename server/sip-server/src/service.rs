@@ -4,6 +4,7 @@ use crate::{
     call::Now,
     config::Config,
     error::SipServerError,
+    keeper::ConfigKeeper,
     state::{Output, SipServer},
 };
 use hindsight_link::{ConfigCache, Hello, Identity, Journal, Link, LinkConfig, LinkEvent, LinkHandle};
@@ -58,7 +59,7 @@ pub async fn run(
         server.on_config(cached, now());
     }
     tracing::info!(listen = %sip.local_addr(), "SIP server ready");
-    let mut service = Service { sip, link, journal, cache, server };
+    let mut service = Service { sip, link, journal, keeper: ConfigKeeper::start(cache), server };
     // Priorities: calls before configuration and commands; timers fall due by themselves.
     let mut goodbye: Option<tokio::time::Instant> = None;
     loop {
@@ -82,7 +83,8 @@ pub async fn run(
             () = sleep_until(goodbye), if goodbye.is_some() => break,
         }
     }
-    let journal = service.journal.clone();
+    service.keeper.close().await;
+    let journal = service.journal;
     // Waits for the disk.
     let _ = tokio::task::spawn_blocking(move || journal.flush()).await;
     Ok(())
@@ -92,7 +94,7 @@ struct Service {
     sip: SipHandle,
     link: LinkHandle,
     journal: Journal,
-    cache: ConfigCache,
+    keeper: ConfigKeeper,
     server: SipServer,
 }
 
@@ -141,12 +143,7 @@ impl Service {
 
     fn on_config(&mut self, config: VoiceConfig) {
         tracing::info!(version = config.version, dns = config.dns.len(), "configuration received");
-        let (cache, kept) = (self.cache.clone(), config.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = cache.store(&kept) {
-                tracing::error!(%error, "configuration not cached");
-            }
-        });
+        self.keeper.keep(config.clone());
         self.server.on_config(config, now());
     }
 }
