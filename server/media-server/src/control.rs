@@ -6,6 +6,7 @@
 //! | `state` | pure: what a conference's recording may do next |
 //! | `conference` | one task per conference: carries out MSML commands one after another |
 //! | `leg` | one dialog and its media |
+//! | `presence` | pure: which conferences were abandoned |
 //! | `service` | the loop over SIP events |
 //!
 //! # Load
@@ -14,6 +15,7 @@
 
 pub mod conference;
 pub mod leg;
+pub mod presence;
 pub mod service;
 pub mod state;
 pub mod target;

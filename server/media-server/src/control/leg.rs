@@ -9,7 +9,7 @@ use hindsight_sip::{Dialog, ServerTransactionId};
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// A leg of a conference.
@@ -76,13 +76,17 @@ impl Session {
         self.heard = now;
     }
 
-    /// Whether neither signalling nor media came for so long. To be asked at regular intervals.
-    pub fn is_stale(&mut self, now: Instant, limit: Duration) -> bool {
+    /// Looks whether packets came since it was called last; to be called at regular intervals.
+    pub fn listen(&mut self, now: Instant) {
         let packets = self.media.counters().received.load(Relaxed);
         if packets != self.packets {
             self.packets = packets;
             self.heard = now;
         }
-        now.duration_since(self.heard) > limit
+    }
+
+    /// When signalling or media last came, as far as [`Session::listen`] knows.
+    pub fn last_heard(&self) -> Instant {
+        self.heard
     }
 }

@@ -6,6 +6,7 @@ use crate::{
         LOAD_HEADER,
         conference::Conference,
         leg::Session,
+        presence::Presence,
         target::{Target, TargetError},
     },
     recorder::Recorder,
@@ -26,9 +27,7 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// A leg without any request and any packet for this long is over: its SIP server is gone without a BYE.
-const STALE: Duration = Duration::from_secs(300);
-/// How often stale legs are looked for.
+/// How often abandoned conferences are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
 /// How long a shut-down waits for answers to its BYEs.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -129,7 +128,7 @@ impl Service {
         (service, closed)
     }
 
-    /// Serves until `shutdown`; then ends every leg. Priorities: shut-down, requests, stale legs.
+    /// Serves until `shutdown`; then ends every leg. Priorities: shut-down, requests, abandoned conferences.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>, shutdown: impl Future<Output = ()>) {
         let mut sweep = tokio::time::interval(SWEEP);
         tokio::pin!(shutdown);
@@ -415,12 +414,15 @@ impl Service {
 
     async fn sweep(&mut self) {
         let now = Instant::now();
-        let stale = self
-            .sessions
-            .iter_mut()
-            .filter_map(|(id, session)| session.is_stale(now, STALE).then(|| id.clone()));
-        for id in stale.collect::<Vec<_>>() {
-            tracing::warn!("a leg without signalling and media is ended");
+        self.sessions.values_mut().for_each(|session| session.listen(now));
+        let mut presence = Presence::default();
+        for session in self.sessions.values() {
+            presence.heard(&session.target.conference, session.last_heard());
+        }
+        let of_abandoned = |session: &Session| presence.is_abandoned(&session.target.conference, now);
+        let abandoned = self.sessions.iter().filter(|(_, session)| of_abandoned(session));
+        for id in abandoned.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            tracing::warn!("a leg of a conference without signalling and media is ended");
             self.hang_up(&id).await;
         }
     }
