@@ -16,12 +16,13 @@ pub const MAX_LEGS: u32 = 4_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where SIP is listened for, UDP and TCP.
+    /// Where SIP is listened for, UDP and TCP: only SIP servers and resource managers come here, never phones.
     pub listen: SocketAddr,
-    /// Address that phones are told to send media to; absent: the address of `listen`, or 127.0.0.1 when that is
-    /// unspecified.
+    /// Address that phones are told to send media to (SDP), so one that they reach; absent: the address of `listen`, or
+    /// 127.0.0.1 when that is unspecified.
     pub advertised: Option<IpAddr>,
-    /// Address that media sockets are bound to; absent: as `advertised`.
+    /// Address that media sockets are bound to; absent: as `advertised`. To be set where `advertised` is no address of
+    /// this host (a router forwards the ports).
     pub media_address: Option<IpAddr>,
     /// First port for RTP and RTCP.
     pub rtp_first: u16,
@@ -55,6 +56,13 @@ impl Config {
             (None, address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             (None, address) => address,
         }
+    }
+
+    /// What SIP peers are told of us, where that is not what we listen at. `advertised` is for media: it says nothing of
+    /// where SIP is listened for, unless that is every address.
+    pub fn sip_address(&self) -> Option<SocketAddr> {
+        let everywhere = self.listen.ip().is_unspecified() && self.listen.port() != 0;
+        everywhere.then(|| SocketAddr::new(self.advertised(), self.listen.port()))
     }
 
     /// The address of media sockets.

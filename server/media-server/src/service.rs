@@ -74,10 +74,7 @@ pub async fn run(
 
     let threads = Threads::start(&config, &spool, site)?;
     let mut sip_config = SipConfig::new(config.listen);
-    if config.listen.ip() != config.advertised() && config.listen.port() != 0 {
-        sip_config.advertised =
-            Some(HostPort::from(std::net::SocketAddr::new(config.advertised(), config.listen.port())));
-    }
+    sip_config.advertised = config.sip_address().map(HostPort::from);
     let (sip, requests) =
         SipStack::bind(sip_config).await.map_err(|error| ServerError::Io("binding SIP", error))?;
     tracing::info!(address = %sip.local_addr(), "media server ready");

@@ -192,6 +192,24 @@ fn packets(media: &[u8], tag: u8) -> usize {
     count
 }
 
+#[tokio::test]
+async fn phones_are_told_the_advertised_address_and_sip_peers_the_one_that_sip_listens_at() {
+    let mut server = Server::prepare(true);
+    server.config.advertised = Some([192, 0, 2, 7].into());
+    server.config.media_address = Some([0, 0, 0, 0].into());
+    server.start();
+    let mut caller = server.caller().await;
+    let invite = caller.invite(InteractionId::new(), "agent", &offer(4000, "sendrecv"));
+    let response = caller.ask(invite.clone()).await;
+    assert_eq!(response.status.as_u16(), 200);
+    let body = std::str::from_utf8(&response.body).unwrap();
+    assert!(body.contains("c=IN IP4 192.0.2.7\r\n"), "{body}");
+    let contact = response.headers.get("Contact").unwrap();
+    assert!(contact.contains(&format!("@{}", server.config.listen)), "{contact}");
+    caller.ack(&hindsight_sip::Dialog::uac(&invite, &response).unwrap()).await;
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_is_relayed_and_recorded_and_a_pause_leaves_no_byte() {
     let mut server = Server::prepare(true);
