@@ -208,10 +208,16 @@ pub mod sample {
     }
 
     pub fn head() -> Vec<u8> {
+        head_of(&[(1, 7), (2, 6)])
+    }
+
+    /// `tracks`: number and `wFormatTag`.
+    pub fn head_of(tracks: &[(u8, u8)]) -> Vec<u8> {
+        let tracks: Vec<_> = tracks.iter().map(|&(number, tag)| track(number, tag)).collect();
         let mut out = element(&[0x1a, 0x45, 0xdf, 0xa3], &[]);
         out.extend([0x18, 0x53, 0x80, 0x67, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
         out.extend(element(&[0x15, 0x49, 0xa9, 0x66], &element(&[0x2a, 0xd7, 0xb1], &[0x0f, 0x42, 0x40])));
-        out.extend(element(&[0x16, 0x54, 0xae, 0x6b], &[track(1, 7), track(2, 6)].concat()));
+        out.extend(element(&[0x16, 0x54, 0xae, 0x6b], &tracks.concat()));
         out
     }
 

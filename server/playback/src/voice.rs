@@ -8,7 +8,7 @@ use crate::{
     matroska::{self, Head},
     plaintext::{Payload, Plaintext},
 };
-use hindsight_wire::manifest::IndexEntry;
+use hindsight_wire::manifest::{IndexEntry, Party, VoiceTrack};
 use std::ops::Range;
 
 /// Hz.
@@ -26,6 +26,8 @@ const MOST_PEAKS: u64 = 8000;
 pub struct Voice<P> {
     plaintext: Plaintext<P>,
     head: Head,
+    /// Of each track of the head; `None`: not heard.
+    channels: Vec<Option<usize>>,
     index: Vec<IndexEntry>,
     frames: u64,
 }
@@ -40,7 +42,8 @@ pub struct Peaks {
 }
 
 impl<P: Payload> Voice<P> {
-    /// Reads the head. `index`: every cluster, in order; `duration_ms`: length of the media.
+    /// Reads the head. `index`: every cluster, in order; `duration_ms`: length of the media. The first track is the left
+    /// channel, the second the right one, until [`Voice::with_tracks`] says whose each is.
     pub async fn open(
         plaintext: Plaintext<P>,
         index: Vec<IndexEntry>,
@@ -48,7 +51,22 @@ impl<P: Payload> Voice<P> {
     ) -> Result<Self, PlaybackError> {
         let first = index.first().map_or(plaintext.len(), |entry| entry.position);
         let head = matroska::head(&plaintext.read(0..first.min(64 * 1024)).await?)?;
-        Ok(Self { plaintext, head, index, frames: duration_ms * SAMPLE_RATE / 1000 })
+        let channels = (0..head.tracks.len()).map(|at| (at < CHANNELS as usize).then_some(at)).collect();
+        Ok(Self { plaintext, head, channels, index, frames: duration_ms * SAMPLE_RATE / 1000 })
+    }
+
+    /// Puts each track on its party's channel, as the manifest names them: a party that changes its codec in mid-call goes
+    /// on in another track.
+    pub fn with_tracks(mut self, tracks: &[VoiceTrack]) -> Self {
+        let channel = |number| {
+            let track = tracks.iter().find(|track| track.number == number)?;
+            Some(match track.party {
+                Party::Agent => 0,
+                Party::Customer => 1,
+            })
+        };
+        self.channels = self.head.tracks.iter().map(|track| channel(track.number)).collect();
+        self
     }
 
     /// Bytes of the WAV file.
@@ -117,13 +135,11 @@ impl<P: Payload> Voice<P> {
         let bytes = self.plaintext.read(span).await?;
         let start = (block * SAMPLE_RATE) as i64;
         for packet in matroska::blocks(&bytes) {
-            let Some(channel) = self.head.tracks.iter().position(|t| t.number == packet.track) else {
+            let Some(track) = self.head.tracks.iter().position(|t| t.number == packet.track) else {
                 continue;
             };
-            if channel >= CHANNELS as usize {
-                continue;
-            }
-            let decode = self.head.tracks[channel].decode;
+            let Some(channel) = self.channels[track] else { continue };
+            let decode = self.head.tracks[track].decode;
             let at = self.frame_of(packet.ticks) - start;
             for (i, &octet) in packet.payload.iter().enumerate() {
                 let place = usize::try_from(at + i as i64).ok();
@@ -270,5 +286,34 @@ mod tests {
         assert_eq!(peaks.tracks[0].len(), 300);
         assert!(peaks.tracks[0][200] < -0.9 && peaks.tracks[0][199] == 0.0);
         assert!(peaks.tracks[1].iter().all(|&v| v == 0.0));
+    }
+
+    #[tokio::test]
+    async fn a_party_that_changes_its_codec_stays_on_its_channel() {
+        // Agent: PCMU then PCMA; customer: PCMA then PCMU. Each second one of the four tracks speaks.
+        let mut plain = sample::head_of(&[(1, 7), (2, 6), (3, 6), (4, 7)]);
+        let mut index = Vec::new();
+        for second in 0..4u8 {
+            let (time_ms, position) = (u64::from(second) * 1000, plain.len() as u64);
+            index.push(IndexEntry { time_ms, position, key: true, span_ms: None });
+            plain.extend(sample::cluster(u32::from(second) * 1000, &[(second + 1, 0, vec![0x00; 160])]));
+        }
+        let track = |number, party| VoiceTrack {
+            number,
+            party,
+            number_or_dn: String::new(),
+            codec: String::new(),
+            clock_rate: 8000,
+        };
+        let parties = [Party::Agent, Party::Customer, Party::Agent, Party::Customer];
+        let tracks: Vec<VoiceTrack> = (1..).zip(parties).map(|(n, party)| track(n, party)).collect();
+        let voice = Voice::open(sealed(&plain).await, index, 4000).await.unwrap().with_tracks(&tracks);
+        let (mu, a) = (crate::g711::MU_LAW[0], crate::g711::A_LAW[0]);
+        for (second, expected) in [[mu, 0], [0, a], [a, 0], [0, mu]].into_iter().enumerate() {
+            let at = 44 + second as u64 * 32_000;
+            let bytes = voice.read(at..at + 4).await.unwrap();
+            let heard = [0, 2].map(|i| i16::from_le_bytes([bytes[i], bytes[i + 1]]));
+            assert_eq!(heard, expected, "second {second}");
+        }
     }
 }
