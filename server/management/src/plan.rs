@@ -56,6 +56,11 @@ pub fn plan(current: &Configuration, file: &SiteFile) -> Result<Plan, Management
     for section in &file.dns {
         edit_dn(&mut dns, section, &realm)?;
     }
+    people.retain(|(_, section)| section.dn.is_some());
+    // First all leave their DNs, so that one file can hand them round.
+    for (person, _) in &people {
+        dns.iter_mut().filter(|owned| owned.owner == Some(*person)).for_each(|owned| owned.owner = None);
+    }
     for (person, section) in people {
         set_own_dn(&mut dns, person, section)?;
     }
@@ -261,12 +266,9 @@ fn edit_dn(dns: &mut Vec<OwnedDn>, section: &DnSection, realm: &str) -> Result<(
     Ok(())
 }
 
-/// A person has one own DN, and a DN one owner.
+/// A DN has one owner.
 fn set_own_dn(dns: &mut [OwnedDn], person: PersonId, section: &PersonSection) -> Result<(), ManagementError> {
-    for owned in dns.iter_mut().filter(|owned| owned.owner == Some(person)) {
-        owned.owner = None;
-    }
-    let Some(number) = &section.dn else { return Ok(()) };
+    let Some(number) = section.dn.as_ref().filter(|number| !number.is_empty()) else { return Ok(()) };
     match dns.iter_mut().find(|owned| owned.dn.number == *number) {
         Some(owned) if owned.owner.is_some() => {
             rule(format!("person {}: dn {number} is another person's own", section.login))
@@ -365,6 +367,26 @@ mod tests {
     #[test]
     fn what_a_file_does_not_name_stays() {
         assert!(plan(&applied(), &file("realm = \"a.test\"")).unwrap().steps.is_empty());
+    }
+
+    #[test]
+    fn a_person_without_dn_in_the_file_keeps_it_and_an_empty_one_takes_it_away() {
+        let anna = "[[person]]\nlogin = \"anna\"\nname = \"Anna\"\nroles = [\"agent\"]\n";
+        assert!(plan(&applied(), &file(anna)).unwrap().steps.is_empty());
+        let plan = plan(&applied(), &file(&format!("{anna}dn = \"\""))).unwrap();
+        assert!(matches!(&plan.steps[..], [Step::PutDn(owned)] if owned.owner.is_none()));
+    }
+
+    #[test]
+    fn one_file_hands_a_dn_from_one_person_to_another_in_any_order() {
+        let anna = "[[person]]\nlogin = \"anna\"\nname = \"Anna\"\nroles = [\"agent\"]\ndn = \"\"\n";
+        let bert = "[[person]]\nlogin = \"bert\"\nname = \"Bert\"\nroles = []\ndn = \"1001\"\npassword = \"long enough\"\n";
+        for text in [format!("{anna}{bert}"), format!("{bert}{anna}")] {
+            let plan = plan(&applied(), &file(&text)).unwrap();
+            assert!(
+                matches!(&plan.steps[..], [Step::AddPerson(bert), Step::PutDn(owned)] if owned.owner == Some(bert.id))
+            );
+        }
     }
 
     #[test]

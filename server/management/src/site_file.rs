@@ -71,7 +71,7 @@ pub struct PersonSection {
     pub name: String,
     /// What they may do.
     pub roles: BTreeSet<PersonRole>,
-    /// Their own DN.
+    /// Their own DN; empty: none from now on. Left out, it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dn: Option<String>,
     /// Their password from now on. A new person has this or a one-time password.
