@@ -4,7 +4,7 @@
 //! what is known and not on the order in which it came, and doing it twice changes nothing.
 //!
 //! - [`timeline`]: what the events of one interaction say (pure).
-//! - [`spans`], [`completeness`], [`reasons`]: what should be there, what is, and why the rest is not (pure).
+//! - [`spans`], [`completeness`], [`reasons`], [`silence`]: what should be there, what is, and why the rest is not (pure).
 //! - [`project`]: all of it put together into one interaction (pure).
 //! - [`gather`]: reads the facts, writes the result; [`service`]: the loop with its cursors.
 //! - [`repair`]: recordings that a crash cut, through the crypto server; [`backoff`]: when to try again.
@@ -17,6 +17,7 @@ pub mod project;
 pub mod reasons;
 pub mod repair;
 pub mod service;
+pub mod silence;
 pub mod spans;
 pub mod timeline;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     completeness::{Evidence, Patience, SCREEN_TOLERANCE_MS, VOICE_TOLERANCE_MS, Verdict, judge, together},
-    reasons,
+    reasons, silence,
     spans::Span,
     timeline::Timeline,
 };
@@ -107,8 +107,12 @@ fn voice(facts: &Facts, story: &Story, patience: Patience, now: Timestamp) -> (V
     let timeline = &facts.timeline;
     let mine: Vec<&Owned> = facts.recordings.iter().filter(|owned| owned.recording.is_voice()).collect();
     let (evidence, lost) = weigh(&mine, &timeline.opened, facts, timeline.voice_wanted(now), story.ended_at);
-    let verdict = judge(&evidence, VOICE_TOLERANCE_MS, patience, now);
+    let mut verdict = judge(&evidence, VOICE_TOLERANCE_MS, patience, now);
+    let silence = silence::of(&mine);
     let reason = || {
+        if let (Some(silence), Completeness::Complete) = (&silence, verdict.completeness) {
+            return silence.clone();
+        }
         let failure = timeline.failures.last().cloned();
         let interrupted = mine.iter().any(|owned| owned.recording.manifest.ending == Ending::Interrupted);
         lost.or(failure).unwrap_or_else(|| match evidence.waiting {
@@ -117,8 +121,12 @@ fn voice(facts: &Facts, story: &Story, patience: Patience, now: Timestamp) -> (V
             _ => "the recording was begun and has not arrived".to_owned(),
         })
     };
-    let missing = matches!(verdict.completeness, Completeness::Partial | Completeness::Missing);
+    let silent = silence.is_some() && verdict.completeness == Completeness::Complete;
+    let missing = silent || matches!(verdict.completeness, Completeness::Partial | Completeness::Missing);
     let gap = missing.then(|| Gap { kind: GapKind::Voice, dn: String::new(), reason: reason() });
+    if silent {
+        verdict.completeness = Completeness::Partial;
+    }
     (verdict, gap)
 }
 
@@ -377,6 +385,28 @@ pub(crate) mod tests {
         let ann =
             Agent { dn: "1001".into(), person: Some(person), login: "ann".into(), name: "Ann Agent".into() };
         assert_eq!((this.agents, this.gaps, this.recheck_at), (vec![ann], vec![], None));
+    }
+
+    #[test]
+    fn a_recording_that_heard_nothing_is_no_complete_one() {
+        let mut owned = recording(voice_media(), 10, Some(60), State::Ready);
+        owned.recording.manifest.quality = silence::tests::quality(["one-way", "ok"]);
+        let this = now(&facts(&call("1001", 10, 60), vec![owned.clone()]), 99);
+        let reason = this.gaps[0].reason.as_str();
+        assert_eq!(
+            (this.voice, reason),
+            (Completeness::Partial, "one-way: nothing was heard from the agent")
+        );
+        owned.recording.manifest.quality = silence::tests::quality(["no-rtp", "no-rtp"]);
+        let this = now(&facts(&call("1001", 10, 60), vec![owned.clone()]), 99);
+        assert_eq!(
+            (this.voice, this.gaps[0].reason.as_str()),
+            (Completeness::Partial, "no RTP was received")
+        );
+        // What is missing altogether counts for more.
+        owned.recording.duration_ms = Some(20_000);
+        let this = now(&facts(&call("1001", 10, 60), vec![owned]), 99);
+        assert_eq!(this.gaps[0].reason, "no recording was begun");
     }
 
     #[test]
