@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use recorder::{Order, Recorder};
+pub use recorder::{Failure, Order, Recorder};
 
 /// Both clocks: monotonic for timers, UTC for events.
 #[derive(Clone, Copy, Debug)]
@@ -157,8 +157,8 @@ pub enum Input {
     Ordered {
         /// Of which order.
         serial: u32,
-        /// Confirmed, or why not, for people.
-        outcome: Result<(), String>,
+        /// Confirmed, or why not.
+        outcome: Result<(), Failure>,
     },
     /// Answer to [`Action::Probe`], of the far end or of a proxy on the way.
     Probed {
@@ -520,7 +520,7 @@ impl Call {
         self.out.push_back(Action::Order { leg: Leg::Media(self.agent_side()), order });
     }
 
-    fn on_ordered(&mut self, serial: u32, outcome: Result<(), String>, now: Now) {
+    fn on_ordered(&mut self, serial: u32, outcome: Result<(), Failure>, now: Now) {
         if matches!(self.phase, Phase::Over) {
             return;
         }

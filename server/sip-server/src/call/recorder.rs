@@ -27,6 +27,17 @@ pub struct Order {
     pub reason: String,
 }
 
+/// Why an order was not carried out, for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The media server knows no such recording: it broke, or has ended already.
+    #[error("{0}")]
+    NoRecording(String),
+    /// Any other reason; what was confirmed before still holds.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// What the media server last confirmed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Confirmed {
@@ -142,11 +153,12 @@ impl Recorder {
     }
 
     /// The media server's answer.
-    pub(super) fn ordered(&mut self, serial: u32, outcome: Result<(), String>) {
+    pub(super) fn ordered(&mut self, serial: u32, outcome: Result<(), Failure>) {
         match self.pending.take() {
             Some(Pending { order, request, .. }) if order.serial == serial => match outcome {
                 Ok(()) => self.confirm(order, request),
-                Err(reason) => self.refused(&order, request, reason),
+                Err(Failure::NoRecording(reason)) => self.gone(order, request, reason),
+                Err(Failure::Refused(reason)) => self.refused(&order, request, reason),
             },
             other => {
                 self.pending = other;
@@ -171,6 +183,18 @@ impl Recorder {
         self.answer(request, None);
     }
 
+    /// There is nothing to pause or stop: another recording may be started. To a stop that is what was wanted.
+    fn gone(&mut self, order: Order, request: Option<u64>, reason: String) {
+        match order.action {
+            RecordingAction::Stop => self.confirm(order, request),
+            RecordingAction::Pause | RecordingAction::Resume => {
+                self.lose(&reason);
+                self.answer(request, Some(reason));
+            }
+            RecordingAction::Start => self.refused(&order, request, reason),
+        }
+    }
+
     /// A recording that was asked for and did not begin is an event; a refused pause only an answer to who asked.
     fn refused(&mut self, order: &Order, request: Option<u64>, reason: String) {
         if order.action == RecordingAction::Start {
@@ -187,12 +211,15 @@ impl Recorder {
 
     /// The recording broke without being told to stop.
     pub(super) fn broke(&mut self, reason: String) {
-        if self.confirmed != Confirmed::Off {
-            self.confirmed = Confirmed::Off;
-            self.out.push_back(Action::Emit(What::RecordingFailed { reason: reason.clone() }));
-        }
+        self.lose(&reason);
         if let Some(Pending { order, request, .. }) = self.pending.take() {
             self.refused(&order, request, reason);
+        }
+    }
+
+    fn lose(&mut self, reason: &str) {
+        if std::mem::take(&mut self.confirmed) != Confirmed::Off {
+            self.out.push_back(Action::Emit(What::RecordingFailed { reason: reason.to_owned() }));
         }
     }
 

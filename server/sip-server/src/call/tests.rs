@@ -93,7 +93,7 @@ impl Bench {
     }
 
     /// The media server's word on the last order.
-    fn ordered(&mut self, outcome: Result<(), String>) -> Vec<String> {
+    fn ordered(&mut self, outcome: Result<(), Failure>) -> Vec<String> {
         let mut serials = self.seen.iter().filter_map(|action| match action {
             Action::Order { order, .. } => Some(order.serial),
             _ => None,
@@ -393,7 +393,7 @@ fn recording_changes_only_when_the_media_server_confirms() {
     assert_eq!(bench.ordered(Ok(())), ["recording-paused", "result 2 ok"]);
     assert_eq!(bench.control(4, RecordingAction::Pause), ["result 4 the recording is paused already"]);
     assert_eq!(bench.control(5, RecordingAction::Resume), ["order MB Resume"]);
-    assert_eq!(bench.ordered(Err("full".into())), ["result 5 full"]);
+    assert_eq!(bench.ordered(Err(Failure::Refused("full".into()))), ["result 5 full"]);
     assert!(matches!(bench.call.recorder.confirmed(), recorder::Confirmed::Paused(_)));
     assert_eq!(bench.control(6, RecordingAction::Stop), ["order MB Stop"]);
     assert_eq!(bench.ordered(Ok(())), ["recording-stopped", "result 6 ok"]);
@@ -403,6 +403,25 @@ fn recording_changes_only_when_the_media_server_confirms() {
         bench.feed(Input::Gone { leg: Leg::Caller, bye: true }),
         ["end B0", "end MA", "end MB", "result 8 the call ended", "ended HungUp 1001"]
     );
+}
+
+#[test]
+fn a_recording_that_broke_can_be_stopped_and_started_again() {
+    let gone = || Err(Failure::NoRecording("no such recording".to_owned()));
+    let mut bench = Bench::established([false, true]);
+    assert_eq!(bench.control(1, RecordingAction::Stop), ["order MB Stop"]);
+    assert_eq!(bench.ordered(gone()), ["recording-stopped", "result 1 ok"]);
+    assert_eq!(bench.control(2, RecordingAction::Start), ["order MB Start"]);
+    assert_eq!(bench.ordered(Ok(())), ["recording-started", "result 2 ok"]);
+    // Broken again; who pauses learns of it, and what runs no more can be started at once.
+    assert_eq!(bench.control(3, RecordingAction::Pause), ["order MB Pause"]);
+    assert_eq!(bench.ordered(gone()), ["recording-failed", "result 3 no such recording"]);
+    assert_eq!(bench.control(4, RecordingAction::Start), ["order MB Start"]);
+    assert_eq!(bench.ordered(Ok(())), ["recording-started", "result 4 ok"]);
+    // Any other failure leaves what was confirmed.
+    assert_eq!(bench.control(5, RecordingAction::Stop), ["order MB Stop"]);
+    assert_eq!(bench.ordered(Err(Failure::Refused("timed out".into()))), ["result 5 timed out"]);
+    assert_eq!(bench.control(6, RecordingAction::Stop), ["order MB Stop"]);
 }
 
 #[test]
@@ -586,7 +605,8 @@ fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut
             }
         }
         Action::Order { order, .. } if rng.random_bool(0.8) => {
-            let outcome = if rng.random_bool(0.8) { Ok(()) } else { Err("no".to_owned()) };
+            let failure = if rng.random() { Failure::Refused } else { Failure::NoRecording };
+            let outcome = if rng.random_bool(0.8) { Ok(()) } else { Err(failure("no".to_owned())) };
             pending.push(Input::Ordered { serial: order.serial, outcome });
         }
         Action::Probe { leg } if rng.random_bool(0.1) => pending.push(Input::ProbeUnanswered { leg: *leg }),

@@ -7,7 +7,7 @@ mod outcome;
 mod outgoing;
 
 use crate::{
-    call::{Action, Call, Input, Leg, Now},
+    call::{Action, Call, Failure, Input, Leg, Now},
     leg::{Errand, Leg as State},
     registrar::Binding,
     state::{Output, Wires},
@@ -95,7 +95,7 @@ impl Session {
             Action::Accept { leg, body } => self.accept(leg, body, wires),
             Action::Reject { leg, status } => self.reject(leg, status, wires),
             Action::Order { leg, order } if !matches!(self.legs.get(&leg), Some(State::Up(_))) => {
-                let outcome = Err("no dialog with the media server".to_owned());
+                let outcome = Err(Failure::Refused("no dialog with the media server".to_owned()));
                 return Some(Input::Ordered { serial: order.serial, outcome });
             }
             Action::Order { leg, order } => self.errand(leg, Errand::Order(order), wires),
