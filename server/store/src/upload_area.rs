@@ -47,6 +47,16 @@ impl UploadArea {
         Ok(Self { directory })
     }
 
+    /// Writes a few bytes and removes them again: whether uploads can arrive. Several may try at a time.
+    pub async fn try_writing(&self) -> Result<(), StoreError> {
+        let path = self.directory.join("writable");
+        blocking(path.clone(), move || {
+            fs::write(&path, b"?")?;
+            remove_if_there(&path).map(drop)
+        })
+        .await
+    }
+
     fn parts(&self, id: RecordingId) -> Parts {
         let part = |extension: &str| self.directory.join(format!("{id}.{extension}"));
         Parts { envelope: part("p7m.part"), payload: part("tink.part"), tail: part("tail") }

@@ -75,7 +75,7 @@ pub struct Readiness {
     ready: bool,
     /// The database answers.
     database: bool,
-    /// The place of uploads can be written to.
+    /// A file could be written to the place of uploads, and removed.
     uploads: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct Readiness {
 ))]
 pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let database = tokio::time::timeout(READY_LIMIT, app.database.schema_version());
-    let uploads = tokio::time::timeout(READY_LIMIT, app.area.length(hindsight_wire::RecordingId::new()));
+    let uploads = tokio::time::timeout(READY_LIMIT, app.area.try_writing());
     let (database, uploads) = tokio::join!(database, uploads);
     let (database, uploads) = (matches!(database, Ok(Ok(_))), matches!(uploads, Ok(Ok(_))));
     let ready = database && uploads;

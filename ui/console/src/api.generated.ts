@@ -541,7 +541,7 @@ export interface components {
             database: boolean;
             /** @description Whether all of it is well. */
             ready: boolean;
-            /** @description The place of uploads can be written to. */
+            /** @description A file could be written to the place of uploads, and removed. */
             uploads: boolean;
         };
         /** @description Who is signed in. */
@@ -856,6 +856,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ControlDone"];
+                };
+            };
+            /** @description Your roles do not allow this: agents may not stop what policy records */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description No such interaction, or not for you */

@@ -160,6 +160,10 @@ async fn a_call_starts_pauses_and_stops_the_capture_of_the_desktop_at_its_dn() {
     sip.send(&Up::ControlResult { request, error: None }).await;
     let ((status, body), ann) = asked.await.unwrap();
     assert_eq!((status, body), (200, json!({ "action": "pause" })));
+    // Policy records this call: its agent may not stop it.
+    let stop = json!({ "action": "stop", "reason": "" });
+    let (status, body) = ann.post(&format!("/api/v2/interactions/{id}/recording"), &stop).await;
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("recorded_by_policy")));
     let Down::PauseCapture { reason, .. } = link.next().await else { panic!("no pause") };
     assert_eq!(reason, "card");
     sip.events(4, &[event(call, What::RecordingResumed { by: "ann".into() }), ended(call)]).await;

@@ -108,6 +108,10 @@ async fn the_service_tells_how_it_is() {
     assert_eq!(browser.request("GET", "/livez").send().await.unwrap().status(), 200);
     let (status, ready) = browser.get("/readyz").await;
     assert_eq!((status, &ready["ready"]), (200, &json!(true)));
+    // Uploads cannot be written: their folder is gone.
+    std::fs::remove_dir(site.directory.path().join("objects/uploads")).unwrap();
+    let (status, ready) = browser.get("/readyz").await;
+    assert_eq!((status, &ready["uploads"], &ready["database"]), (503, &json!(false), &json!(true)));
     let metrics = browser.request("GET", "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("hindsight_http_requests_total"), "{metrics}");
     let (_, api) = browser.get("/openapi.json").await;
