@@ -4,10 +4,17 @@ use crate::{Config, WebError, presence, router::router, server, state::App, tls,
 use hindsight_crypto_server::CryptoClient;
 use hindsight_store::{Database, ObjectStore, UploadArea};
 use hindsight_wire::Timestamp;
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+/// How often recordings that nobody replays any more are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// The web services, bound to their address.
 pub struct Service {
@@ -52,15 +59,26 @@ impl Service {
         let background = [
             tokio::spawn(presence::run(app.database.clone(), began)),
             tokio::spawn(expiry::run(app.clone())),
+            tokio::spawn(forget_idle_keys(app.clone())),
         ];
         let (connections, shutdown) = (app.config.connections, app.shutdown.clone());
         server::serve(listener, tls, router(app.clone()), connections, shutdown).await;
         for task in background {
             task.abort();
         }
+        app.open.close_all();
         presence::note(&app.database, began).await?;
         Ok(())
     }
+}
+
+/// No key outlives the last replay by much, whether or not there is another one.
+async fn forget_idle_keys(app: App) {
+    let tick = async || {
+        tokio::time::sleep(SWEEP).await;
+        Instant::now()
+    };
+    app.open.sweep(tick).await;
 }
 
 /// Runs the web services until shutdown.

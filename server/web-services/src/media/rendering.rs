@@ -6,12 +6,12 @@ use hindsight_crypto_server::{ClientError, Proof, Purpose, UnwrapRequest};
 use hindsight_playback::{Payload, Plaintext, PlaybackError, Screen, Voice};
 use hindsight_seal::{HEADER_LEN, PayloadShape};
 use hindsight_store::{ObjectKey, ObjectKind, ObjectStore, recordings::Recording};
-use hindsight_wire::{PersonId, RecordingId};
+use hindsight_wire::{PersonId, RecordingId, manifest::Media};
 use std::{
     collections::HashMap,
     io,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -74,25 +74,30 @@ impl Rendering {
 
 /// Recordings that are being replayed, by who replays them. A player asks for many ranges; the key is unwrapped, and
 /// the replay audited, once for each person and recording while it lasts.
-#[derive(Default)]
-pub struct Open(Mutex<HashMap<(PersonId, RecordingId), Opened>>);
+pub struct Open<T = Rendering>(Mutex<HashMap<(PersonId, RecordingId), Opened<T>>>);
 
 /// A rendering, and when it was last asked for.
-type Opened = (Instant, Arc<Rendering>);
+type Opened<T> = (Instant, Arc<T>);
 
-impl Open {
+impl<T> Default for Open<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Open<T> {
     /// The recording, if this person has it open; whoever is idle is closed.
-    pub fn get(&self, person: PersonId, recording: RecordingId, now: Instant) -> Option<Arc<Rendering>> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, (used, _)| now.duration_since(*used) < IDLE);
+    pub fn get(&self, person: PersonId, recording: RecordingId, now: Instant) -> Option<Arc<T>> {
+        self.close_idle(now);
+        let mut open = self.lock();
         let (used, rendering) = open.get_mut(&(person, recording))?;
         *used = now;
         Some(rendering.clone())
     }
 
     /// Keeps it open.
-    pub fn put(&self, person: PersonId, recording: RecordingId, rendering: Arc<Rendering>, now: Instant) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn put(&self, person: PersonId, recording: RecordingId, rendering: Arc<T>, now: Instant) {
+        let mut open = self.lock();
         while open.len() >= MOST_OPEN {
             let Some(oldest) = open.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key) else {
                 break;
@@ -100,6 +105,27 @@ impl Open {
             open.remove(&oldest);
         }
         open.insert((person, recording), (now, rendering));
+    }
+
+    /// Closes who is idle at every tick, which tells the time.
+    pub async fn sweep(&self, mut tick: impl AsyncFnMut() -> Instant) {
+        loop {
+            let now = tick().await;
+            self.close_idle(now);
+        }
+    }
+
+    /// Closes all.
+    pub fn close_all(&self) {
+        self.lock().clear();
+    }
+
+    fn close_idle(&self, now: Instant) {
+        self.lock().retain(|_, (used, _)| now.duration_since(*used) < IDLE);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(PersonId, RecordingId), Opened<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,10 +149,11 @@ pub async fn open(app: &App, recording: &Recording, actor: &str) -> Result<Rende
     let key = app.crypto.unwrap(&request).await.map_err(refused)?;
     let plaintext = Plaintext::open(payload, id.0, &key).await.map_err(|error| unplayable(id, &error))?;
     let (index, duration) = (recording.index(), recording.duration_ms.unwrap_or(0));
-    let rendering = if recording.is_voice() {
-        Voice::open(plaintext, index.to_vec(), duration).await.map(Rendering::Voice)
-    } else {
-        Screen::open(plaintext, index, duration).await.map(Rendering::Screen)
+    let rendering = match &recording.manifest.media {
+        Media::Voice { tracks } => Voice::open(plaintext, index.to_vec(), duration)
+            .await
+            .map(|voice| Rendering::Voice(voice.with_tracks(tracks))),
+        Media::Screen { .. } => Screen::open(plaintext, index, duration).await.map(Rendering::Screen),
     };
     rendering.map_err(|error| unplayable(id, &error))
 }
@@ -161,5 +188,60 @@ fn refused(error: ClientError) -> ApiError {
         }
         ClientError::Limited(wait) => ApiError::too_many(wait),
         ClientError::Refused { message, .. } => ApiError::unprocessable("key_refused", message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Weak;
+    use tokio::sync::mpsc;
+
+    struct Key;
+
+    fn opened(open: &Open<Key>, now: Instant) -> (PersonId, RecordingId, Weak<Key>) {
+        let (person, recording, key) = (PersonId::new(), RecordingId::new(), Arc::new(Key));
+        let weak = Arc::downgrade(&key);
+        open.put(person, recording, key, now);
+        (person, recording, weak)
+    }
+
+    #[tokio::test]
+    async fn an_idle_key_is_forgotten_though_nobody_asks_for_another() {
+        let (open, start) = (Open::default(), Instant::now());
+        let (_, _, idle) = opened(&open, start);
+        let (person, recording, used) = opened(&open, start);
+        let (time, mut ticks) = mpsc::channel(1);
+        let clock = async move || match ticks.recv().await {
+            Some(now) => now,
+            None => std::future::pending().await,
+        };
+        // Room for the second tick of a pair is there only when the sweep of the one before it is over.
+        let at = async |seconds| {
+            for _ in 0..3 {
+                time.send(start + Duration::from_secs(seconds)).await.unwrap();
+            }
+        };
+        let watch = async {
+            at(110).await;
+            assert!(open.get(person, recording, start + Duration::from_secs(110)).is_some());
+            assert!(idle.upgrade().is_some());
+            at(120).await;
+            assert!(idle.upgrade().is_none() && used.upgrade().is_some());
+            at(230).await;
+            assert!(used.upgrade().is_none());
+        };
+        tokio::select! {
+            () = watch => {}
+            () = open.sweep(clock) => {}
+        }
+    }
+
+    #[test]
+    fn at_the_end_all_keys_are_forgotten() {
+        let open = Open::default();
+        let (_, _, key) = opened(&open, Instant::now());
+        open.close_all();
+        assert!(key.upgrade().is_none());
     }
 }
