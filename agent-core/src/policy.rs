@@ -1,6 +1,9 @@
 //! The policy that the server sent: kept within sense, and on disk for a start without the server.
 
-use hindsight_wire::policy::CapturePolicy;
+use hindsight_wire::{
+    PersonId,
+    policy::{CapturePolicy, OfflinePolicy},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -15,6 +18,33 @@ pub struct KeptPolicy {
     pub policy: CapturePolicy,
     /// For whom to seal, PEM.
     pub recipients: Vec<String>,
+    /// Who was signed in when it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seat: Option<Seat>,
+}
+
+/// Who sits where, as the server said at a sign-in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Seat {
+    /// Login name of the person.
+    pub login: String,
+    /// Who.
+    pub person: PersonId,
+    /// Where.
+    pub dn: String,
+}
+
+impl KeptPolicy {
+    /// The seat to capture at from a start on that finds no server: policy must keep captures, and whoever is to be signed in
+    /// must be who was signed in last, at the same DN. Their password is proved when the server is back.
+    pub fn seat_without_server(&self, login: &str, dn: Option<&str>) -> Option<&Seat> {
+        let keeps = matches!(self.policy.offline, OfflinePolicy::Keep { .. }) && !self.recipients.is_empty();
+        let same = |seat: &&Seat| {
+            seat.login.to_lowercase() == login.to_lowercase() && dn.is_none_or(|dn| dn == seat.dn)
+        };
+        self.seat.as_ref().filter(|_| keeps).filter(same)
+    }
 }
 
 /// Values that the encoder and the machine can bear, whatever was sent.
@@ -62,9 +92,39 @@ mod tests {
         let file = PolicyFile::new(directory.path());
         assert_eq!(file.load(), None);
         let wild = CapturePolicy { frame_rate: 0, quantiser: 99, max_minutes: 0, ..CapturePolicy::default() };
-        let kept = KeptPolicy { policy: within_sense(&wild), recipients: vec!["A".to_owned()] };
+        let kept = KeptPolicy { policy: within_sense(&wild), recipients: vec!["A".to_owned()], seat: None };
         file.store(&kept).unwrap();
         assert_eq!(file.load(), Some(kept.clone()));
         assert_eq!((kept.policy.frame_rate, kept.policy.quantiser, kept.policy.max_minutes), (1, 40, 1));
+    }
+
+    #[test]
+    fn only_who_was_signed_in_last_is_captured_without_the_server_and_only_by_policy() {
+        let seat = Seat { login: "ann".to_owned(), person: PersonId::new(), dn: "1001".to_owned() };
+        let offline = OfflinePolicy::Keep { max_minutes: 10 };
+        let kept = KeptPolicy {
+            policy: CapturePolicy { offline, ..CapturePolicy::default() },
+            recipients: vec!["A".to_owned()],
+            seat: Some(seat.clone()),
+        };
+        assert_eq!(kept.seat_without_server("Ann", None), Some(&seat));
+        assert_eq!(kept.seat_without_server("ann", Some("1001")), Some(&seat));
+        assert_eq!(kept.seat_without_server("ann", Some("1002")), None);
+        assert_eq!(kept.seat_without_server("bob", None), None);
+        let never = KeptPolicy { policy: CapturePolicy::default(), ..kept.clone() };
+        assert_eq!(never.seat_without_server("ann", None), None);
+        let sealed_for_nobody = KeptPolicy { recipients: Vec::new(), ..kept };
+        assert_eq!(sealed_for_nobody.seat_without_server("ann", None), None);
+    }
+
+    #[test]
+    fn a_file_of_before_seats_were_kept_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = PolicyFile::new(directory.path());
+        let kept = KeptPolicy { policy: CapturePolicy::default(), recipients: Vec::new(), seat: None };
+        file.store(&kept).unwrap();
+        let text = fs::read_to_string(directory.path().join("policy.json")).unwrap();
+        assert!(!text.contains("seat"), "{text}");
+        assert_eq!(file.load(), Some(kept));
     }
 }

@@ -1,5 +1,6 @@
 //! Signing in at the web services.
 
+use crate::policy::Seat;
 use hindsight_link::Identity;
 use hindsight_wire::link::{SIGN_IN_PATH, SignIn, SignedIn};
 use zeroize::Zeroizing;
@@ -12,6 +13,13 @@ pub struct Credentials {
     pub password: Zeroizing<String>,
     /// The DN they sit at; absent: their own.
     pub dn: Option<String>,
+}
+
+impl Credentials {
+    /// Who sits where, as the server answered.
+    pub fn seat(&self, signed_in: &SignedIn) -> Seat {
+        Seat { login: self.login.clone(), person: signed_in.person, dn: signed_in.dn.clone() }
+    }
 }
 
 /// Why a sign-in failed.

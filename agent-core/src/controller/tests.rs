@@ -111,6 +111,23 @@ fn without_offline_policy_the_gap_is_reported_and_nothing_is_captured() {
 }
 
 #[test]
+fn a_start_without_the_server_captures_by_the_kept_policy() {
+    let offline = OfflinePolicy::Keep { max_minutes: 10 };
+    let policy = CapturePolicy { offline, ..CapturePolicy::default() };
+    let kept = Some((policy, vec!["A".to_owned()]));
+    let mut rig = Rig { controller: Controller::new(kept), up: Duration::from_secs(100) };
+    rig.take(Input::SignedIn);
+    assert_eq!(rig.take(Input::LinkLost), []);
+    let actions = rig.after(Duration::from_secs(2), Input::Tick);
+    let [Action::Start(began)] = &actions[..] else { panic!("{actions:?}") };
+    let capture = began.capture;
+    rig.started();
+    let actions = rig.after(Duration::from_secs(60), Input::LinkUp { policy: None, recipients: vec![] });
+    assert!(actions.iter().any(|action| matches!(action,
+        Action::Send(Message::WasOffline { captures, .. }) if captures == &[capture])));
+}
+
+#[test]
 fn the_offline_policy_keeps_up_to_its_limit_and_hands_over_to_the_call_under_way() {
     let mut rig = Rig::signed_in();
     let policy =

@@ -5,12 +5,12 @@ use crate::{
     capture::Backend,
     config::RecorderConfig,
     controller::StartCapture,
+    policy::Seat,
     recording::{Command, Mark, Origin, RecordingError, Run, RunEvent, RunJob},
 };
 use hindsight_link::{Identity, LinkHandle};
 use hindsight_seal::{Recipient, SealError};
 use hindsight_spool::Spool;
-use hindsight_wire::{PersonId, link::SignedIn};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -24,8 +24,7 @@ pub struct Captures {
     spool: Spool,
     identity: Arc<Identity>,
     link: LinkHandle,
-    person: PersonId,
-    dn: String,
+    seat: Seat,
     run: Option<Run>,
     events: mpsc::Sender<RunEvent>,
     happened: mpsc::Receiver<RunEvent>,
@@ -37,7 +36,7 @@ impl Captures {
         spool: Spool,
         identity: Arc<Identity>,
         link: LinkHandle,
-        signed_in: &SignedIn,
+        seat: Seat,
     ) -> Self {
         let (events, happened) = mpsc::channel(EVENTS);
         Self {
@@ -46,8 +45,7 @@ impl Captures {
             spool,
             identity,
             link,
-            person: signed_in.person,
-            dn: signed_in.dn.clone(),
+            seat,
             run: None,
             events,
             happened,
@@ -55,8 +53,13 @@ impl Captures {
     }
 
     /// Who sits here now.
-    pub fn signed_in(&mut self, signed_in: &SignedIn) {
-        (self.person, self.dn) = (signed_in.person, signed_in.dn.clone());
+    pub fn signed_in(&mut self, seat: Seat) {
+        self.seat = seat;
+    }
+
+    /// Who sits here.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
     }
 
     /// What a capture tells next.
@@ -126,8 +129,8 @@ impl Captures {
             sign: Arc::new(move |document| identity.sign(document).map_err(|error| error.to_string())),
             clock: Arc::new(move || link.clock()),
             device: self.identity.device(),
-            person: Some(self.person),
-            dn: Some(self.dn.clone()),
+            person: Some(self.seat.person),
+            dn: Some(self.seat.dn.clone()),
             origin: Origin { capture: start.capture, part: start.part, previous: start.previous },
             interactions: start.interactions,
             paused: start.paused,

@@ -3,6 +3,9 @@
 //! Order of a start: spool (what a crash left is trimmed) → identity (enrols if it must) → manifests of what was cut →
 //! uploader (runs from here on, signed in or not) → sign-in → link. Nothing but the enrolment and a refused sign-in
 //! needs a person; everything else is tried again for ever.
+//!
+//! A start that finds no server captures by the offline policy at once, when policy keeps captures and the same person was
+//! signed in last: the sign-in is made good when the server is back, and ends the program if it is refused then.
 
 mod captures;
 mod recovery;
@@ -10,7 +13,7 @@ mod recovery;
 use crate::{
     config::{ConfigError, RecorderConfig},
     controller::{Action, Controller, Input, Message, Moment},
-    policy::{KeptPolicy, PolicyFile, within_sense},
+    policy::{KeptPolicy, PolicyFile, Seat, within_sense},
     recording::{RecordingError, RunEvent, media_clock_us},
     sign_in::{Credentials, SignInError, sign_in},
 };
@@ -94,15 +97,29 @@ pub async fn run(
     let mut spool_status = uploader.status();
     let uploading = tokio::spawn(uploader.run());
     let credentials = Credentials { login: config.login.clone(), password, dn: config.dn.clone() };
-    let signed_in =
-        until_stopped(&mut stop, first_sign_in(&identity, &address, &credentials)).await.transpose()?;
-    let Some(signed_in) = signed_in else { return Ok(()) };
-    tracing::info!("signed in");
-    let token = Arc::new(Mutex::new(signed_in.token.clone()));
-    let (link, link_events) = open_link(&identity, &address, &token);
-    let captures = Captures::new(&config, spool, identity.clone(), link.clone(), &signed_in);
     let policy_file = PolicyFile::new(&config.data_dir);
-    let kept = policy_file.load().map(|kept| (kept.policy, kept.recipients));
+    let kept = policy_file.load();
+    let last_seat = kept
+        .as_ref()
+        .and_then(|kept| kept.seat_without_server(&credentials.login, credentials.dn.as_deref()));
+    let attempt = async || sign_in(&identity, &address, &credentials).await;
+    let start = until_stopped(&mut stop, first_sign_in(attempt, last_seat)).await.transpose()?;
+    let (token, seat) = match start {
+        None => return Ok(()),
+        Some(Start::SignedIn(signed_in)) => {
+            tracing::info!("signed in");
+            (Some(signed_in.token.clone()), credentials.seat(&signed_in))
+        }
+        Some(Start::WithoutServer(seat)) => {
+            tracing::warn!("the server cannot be reached; the offline policy holds");
+            (None, seat)
+        }
+    };
+    let signed_in = token.is_some();
+    let token = Arc::new(Mutex::new(token));
+    let (link, link_events) = open_link(&identity, &address, &token);
+    let captures = Captures::new(&config, spool, identity.clone(), link.clone(), seat);
+    let kept = kept.map(|kept| (kept.policy, kept.recipients));
     let mut service = Service {
         controller: Controller::new(kept),
         captures,
@@ -114,9 +131,14 @@ pub async fn run(
         token,
         signing_in: None,
         not_again_before: None,
+        ever_signed_in: signed_in,
+        refused: None,
         spool_told: None,
     };
     service.take(Input::SignedIn);
+    if !signed_in {
+        service.take(Input::LinkLost);
+    }
     for continuation in continuations {
         service.take(Input::Recovered(continuation));
     }
@@ -127,7 +149,7 @@ pub async fn run(
     drop(link_events);
     tokio::time::sleep(FAREWELL).await;
     uploading.abort();
-    Ok(())
+    service.refused.map_or(Ok(()), |refused| Err(refused.into()))
 }
 
 struct Service {
@@ -138,11 +160,16 @@ struct Service {
     identity: Arc<Identity>,
     address: String,
     credentials: Arc<Credentials>,
-    token: Arc<Mutex<String>>,
+    /// `None`: the server was not there yet; it refuses the link, and that leads to a sign-in.
+    token: Arc<Mutex<Option<String>>>,
     /// A new sign-in is under way.
     signing_in: Option<JoinHandle<Result<SignedIn, SignInError>>>,
     /// A refused password is not tried again at once: that would lock the account.
     not_again_before: Option<Instant>,
+    /// The server has seen the password of who sits here.
+    ever_signed_in: bool,
+    /// It has seen it and said no, with captures already begun.
+    refused: Option<SignInError>,
     spool_told: Option<Instant>,
 }
 
@@ -198,7 +225,8 @@ impl Service {
             Action::Finish => self.captures.finish(),
             Action::Send(message) => self.send(message),
             Action::Keep { policy, recipients } => {
-                if let Err(error) = self.policy_file.store(&KeptPolicy { policy, recipients }) {
+                let kept = KeptPolicy { policy, recipients, seat: Some(self.captures.seat().clone()) };
+                if let Err(error) = self.policy_file.store(&kept) {
                     tracing::warn!(%error, "the policy could not be kept for a start without the server");
                 }
             }
@@ -296,9 +324,15 @@ impl Service {
     fn signed_in_again(&mut self, result: Result<SignedIn, SignInError>) {
         match result {
             Ok(signed_in) => {
-                *self.token.lock().unwrap_or_else(PoisonError::into_inner) = signed_in.token.clone();
-                self.captures.signed_in(&signed_in);
+                self.ever_signed_in = true;
+                *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(signed_in.token.clone());
+                self.captures.signed_in(self.credentials.seat(&signed_in));
                 self.link.reconnect();
+            }
+            Err(error @ SignInError::Refused(_)) if !self.ever_signed_in => {
+                tracing::error!(%error, "the sign-in that was due since the start failed");
+                self.refused = Some(error);
+                self.take(Input::Shutdown);
             }
             Err(error) => {
                 tracing::error!(%error, "signing in again failed");
@@ -366,17 +400,28 @@ async fn enrol(config: &RecorderConfig) -> Result<Identity, ServiceError> {
     }
 }
 
+/// How the recorder starts.
+enum Start {
+    SignedIn(SignedIn),
+    WithoutServer(Seat),
+}
+
+/// Signs in; waits for a server that cannot be reached, unless there is a seat to go on at without it.
 async fn first_sign_in(
-    identity: &Identity,
-    address: &str,
-    credentials: &Credentials,
-) -> Result<SignedIn, ServiceError> {
+    mut attempt: impl AsyncFnMut() -> Result<SignedIn, SignInError>,
+    last_seat: Option<&Seat>,
+) -> Result<Start, ServiceError> {
     loop {
-        match sign_in(identity, address, credentials).await {
-            Err(SignInError::Unreachable(error)) => {
-                tracing::warn!(error, "the server cannot be reached to sign in")
+        match (attempt().await, last_seat) {
+            (Ok(signed_in), _) => return Ok(Start::SignedIn(signed_in)),
+            (Err(refused @ SignInError::Refused(_)), _) => return Err(refused.into()),
+            (Err(SignInError::Unreachable(error)), Some(seat)) => {
+                tracing::warn!(error, "the server cannot be reached to sign in");
+                return Ok(Start::WithoutServer(seat.clone()));
             }
-            other => return Ok(other?),
+            (Err(SignInError::Unreachable(error)), None) => {
+                tracing::warn!(error, "the server cannot be reached to sign in");
+            }
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -390,12 +435,12 @@ fn uploader(spool: &Spool, identity: &Identity, address: &str) -> Result<Uploade
 fn open_link(
     identity: &Identity,
     address: &str,
-    token: &Arc<Mutex<String>>,
+    token: &Arc<Mutex<Option<String>>>,
 ) -> (LinkHandle, mpsc::Receiver<LinkEvent>) {
     let token = token.clone();
     Link::spawn(identity, LinkConfig::new(address), None, move || Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        token: Some(token.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        token: token.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     })
 }
 
@@ -417,5 +462,34 @@ where
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => Ok(result?),
         Err(error) => Err(RecordingError::Thread(error.to_string()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hindsight_wire::PersonId;
+
+    fn seat() -> Seat {
+        Seat { login: "ann".to_owned(), person: PersonId::new(), dn: "1001".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn a_start_without_the_server_goes_on_at_the_last_seat() {
+        let seat = seat();
+        let away = async || Err(SignInError::Unreachable("refused".to_owned()));
+        let start = first_sign_in(away, Some(&seat)).await;
+        assert!(matches!(start, Ok(Start::WithoutServer(at)) if at == seat));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_there_decides() {
+        let seat = seat();
+        let no = async || Err(SignInError::Refused("401".to_owned()));
+        assert!(matches!(first_sign_in(no, Some(&seat)).await, Err(ServiceError::SignIn(_))));
+        let (person, dn) = (PersonId::new(), "1002".to_owned());
+        let yes = async || Ok(SignedIn { token: "t".to_owned(), person, dn: dn.clone() });
+        let start = first_sign_in(yes, Some(&seat)).await;
+        assert!(matches!(start, Ok(Start::SignedIn(signed_in)) if signed_in.dn == "1002"));
     }
 }
