@@ -83,10 +83,7 @@ fn environment() -> Env {
         .filter_map(|name| {
             let name = name.as_str().to_lowercase();
             match name.split_once("__") {
-                // Section names have hyphens; only the keys of `web-services` have them too.
-                Some((section @ "web_services", key)) => {
-                    Some(format!("{}.{}", section.replace('_', "-"), key.replace('_', "-")).into())
-                }
+                // Section names have hyphens, their keys do not.
                 Some((section, key)) => Some(format!("{}.{key}", section.replace('_', "-")).into()),
                 None if matches!(name.as_str(), "roles" | "address" | "crypto_server_url") => {
                     Some(name.replace('_', "-").into())
@@ -121,6 +118,18 @@ mod tests {
         let (_directory, data) = data_with("[sip-server]\nlisten_adress = \"0.0.0.0:5060\"\n");
         let error = format!("{:#}", Settings::load(&data).err().unwrap());
         assert!(error.contains("listen_adress"), "{error}");
+    }
+
+    #[test]
+    fn the_keys_of_every_section_are_written_alike() {
+        let (_directory, data) =
+            data_with("[web-services]\nidle_minutes = 7\n[sip-server]\nlisten = \"127.0.0.1:1\"\n");
+        assert_eq!(Settings::load(&data).unwrap().web_services.idle_minutes, 7);
+        let toml = toml::to_string(&Settings::default()).unwrap();
+        for line in toml.lines().filter(|line| !line.starts_with('[')) {
+            let key = line.split_once(" = ").map_or("", |(key, _)| key);
+            assert!(!key.contains('-') || key == "crypto-server-url", "{key}");
+        }
     }
 
     #[test]

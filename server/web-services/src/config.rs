@@ -12,7 +12,7 @@ pub const DEFAULT_PORT: u16 = 8443;
 
 /// Where things are and how long they may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address and port of HTTPS.
     pub listen: SocketAddr,
