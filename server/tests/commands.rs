@@ -8,7 +8,7 @@ use hindsight_wire::RecordingId;
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener, UdpSocket},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -42,6 +42,64 @@ fn refusal(data: &Path, arguments: &[&str]) -> String {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// An INVITE as the SIP server sends it to a conference, from a phone's offer.
+fn invite(from: SocketAddr, to: SocketAddr) -> String {
+    let conference = uuid::Uuid::now_v7().simple();
+    let sdp =
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let length = sdp.len();
+    format!(
+        "INVITE sip:msml={conference}@{to};role=agent SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{conference}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:1001@{from}>;tag=a\r\nTo: <sip:msml={conference}@{to}>\r\n\
+         Call-ID: {conference}\r\nCSeq: 1 INVITE\r\nContact: <sip:{from}>\r\nContent-Type: application/sdp\r\n\
+         Content-Length: {length}\r\n\r\n{sdp}"
+    )
+}
+
+/// Sends a request until it is answered finally; the answer.
+fn answered(socket: &UdpSocket, request: &str, to: SocketAddr) -> String {
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut buffer = [0; 4096];
+    loop {
+        assert!(Instant::now() < deadline, "no answer from {to}");
+        socket.send_to(request.as_bytes(), to).unwrap();
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if !answer.starts_with("SIP/2.0 1") {
+                return answer;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_site_made_with_an_address_tells_phones_to_send_media_there() {
+    // An address of no host (RFC 5737), as one that a router has.
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    text(&data, &["init", "--host", "phones.example", "--host", "192.0.2.77"]);
+    let sip: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
+    let environment = [("HINDSIGHT_MEDIA_SERVER__LISTEN", sip.to_string())];
+    let mut running = Running::start(&data, "media-server", &environment);
+    running.wait_for("media server ready");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let answer = answered(&socket, &invite(socket.local_addr().unwrap(), sip), sip);
+    assert!(answer.starts_with("SIP/2.0 200") && answer.contains("c=IN IP4 192.0.2.77\r\n"), "{answer}");
+    let contact = answer.lines().find(|line| line.starts_with("Contact:")).unwrap();
+    assert!(contact.contains(&format!("@{sip}")), "SIP is spoken where it is listened for: {contact}");
+    drop(running);
+    let settings = fs::read_to_string(data.join("hindsight.toml")).unwrap();
+    assert!(settings.contains("[sip-server]\nlisten = \"0.0.0.0:5060\""), "phones reach it: {settings}");
+}
+
+#[test]
+fn without_an_address_the_settings_say_what_to_set() {
+    let (directory, _) = site(8443);
+    let settings = fs::read_to_string(directory.path().join("data/hindsight.toml")).unwrap();
+    assert!(settings.contains("[media-server]") && settings.contains("\n# advertised = "), "{settings}");
 }
 
 /// A new site; what `init` has printed.

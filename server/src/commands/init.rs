@@ -29,6 +29,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, OpenOptions},
     io::Write,
+    net::{Ipv4Addr, UdpSocket},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -37,6 +38,9 @@ use std::{
 const LOCAL: [&str; 2] = ["localhost", "127.0.0.1"];
 /// The first desktop may enrol for so long.
 const ENROLMENT_HOURS: u32 = 7 * 24;
+
+/// Stands in comments for an address that is not known (RFC 5737).
+const EXAMPLE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 
 /// What is printed once.
 struct Noted {
@@ -192,6 +196,41 @@ async fn site(
     Ok(Noted { login: arguments.administrator.clone(), password: one_time, enrolment })
 }
 
+/// The first host asked for that is an address at which phones elsewhere can reach this site. IPv4, as the listener for
+/// phones.
+fn phones_reach(arguments: &InitArguments) -> Option<Ipv4Addr> {
+    let addresses = arguments.hosts.iter().filter_map(|host| host.parse::<Ipv4Addr>().ok());
+    addresses.into_iter().find(|address| !address.is_loopback() && !address.is_unspecified())
+}
+
+/// Whether a socket can be bound to it.
+fn is_own(address: Ipv4Addr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Where phones send media. SIP of the media server stays on this host: phones never speak it.
+fn media_text(address: Option<Ipv4Addr>) -> String {
+    // As comments where there is nothing to say, with values of their shape.
+    let key = |active: bool, line: &str| format!("{}{line}\n", if active { "" } else { "# " });
+    let shown = address.unwrap_or(EXAMPLE);
+    let elsewhere = address.is_some_and(|address| !is_own(address));
+    let (first, last) = (hindsight_media_server::config::RTP_FIRST, hindsight_media_server::config::RTP_LAST);
+    [
+        "\n[media-server]\n".to_owned(),
+        "# address of this host that phones send voice to; without it only phones on this host can talk\n"
+            .to_owned(),
+        key(address.is_some(), &format!("advertised = \"{shown}\"")),
+        "# to be set when that is no address of this host but of a router that forwards the ports\n"
+            .to_owned(),
+        key(elsewhere, "media_address = \"0.0.0.0\""),
+        "# UDP ports for voice, to be let through firewalls together with 5060 (SIP, UDP and TCP)\n"
+            .to_owned(),
+        key(false, &format!("rtp_first = {first}")),
+        key(false, &format!("rtp_last = {last}")),
+    ]
+    .concat()
+}
+
 fn settings_text(arguments: &InitArguments, address: &str) -> String {
     let address = toml::Value::from(address);
     let port = arguments.https_port;
@@ -214,8 +253,10 @@ fn settings_text(arguments: &InitArguments, address: &str) -> String {
          listen = \"127.0.0.1:{crypto}\"\n\
          \n\
          [sip-server]\n\
-         listen = \"0.0.0.0:5060\"\n",
+         listen = \"0.0.0.0:5060\"\n\
+         {media}",
         crypto = hindsight_crypto_server::config::DEFAULT_PORT,
+        media = media_text(phones_reach(arguments)),
     )
 }
 
