@@ -107,7 +107,7 @@ pub(crate) mod tests {
     #[test]
     fn a_moment_beside_other_recordings_does_not_count_and_alone_it_does() {
         let moment = recorded(["no-rtp", "no-rtp"], 1);
-        assert!(said(&[moment.clone()]).is_some());
+        assert!(said(std::slice::from_ref(&moment)).is_some());
         assert_eq!(said(&[recorded(["ok", "ok"], 60), moment]), None);
         assert!(said(&[recorded(["ok", "ok"], 60), recorded(["ok", "one-way"], 60)]).is_some());
     }
