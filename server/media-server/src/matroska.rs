@@ -1,7 +1,7 @@
 //! Live Matroska (RFC 9559): a segment of unknown size, its tracks declared at the start, clusters of known size.
 //!
 //! Pure: packets in, bytes out. A cluster holds at most one second. An entry of the index stands for the clusters up to
-//! the next entry: their blocks start at most [`INDEX_STEP_MS`] after its time and never before it.
+//! the next entry: their blocks start at most `INDEX_STEP_MS` after its time and never before it.
 
 use crate::ebml;
 use hindsight_wire::{

@@ -21,7 +21,7 @@ pub struct Order {
     pub action: RecordingAction,
     /// Which run.
     pub capture: CaptureId,
-    /// Login, or [`FULL_TIME`].
+    /// Login, or `full-time`.
     pub by: String,
     /// Why.
     pub reason: String,
