@@ -47,8 +47,12 @@ build: ui ## the release programs
 ui/console/node_modules/.package-lock.json: ui/console/package-lock.json
 	cd ui/console && npm ci --no-audit --no-fund --loglevel=error
 
-ui: ui/console/node_modules/.package-lock.json ## the web console, embedded in the server binary
+UI_SOURCES := $(shell find ui/console/src ui/console/public -type f 2>/dev/null) $(wildcard ui/console/*.ts ui/console/*.js ui/console/*.html ui/console/package.json)
+
+ui/console/dist/index.html: ui/console/node_modules/.package-lock.json $(UI_SOURCES)
 	cd ui/console && npm run build --silent
+
+ui: ui/console/dist/index.html ## the web console, embedded in the server binary
 
 generated: ## writes the generated files anew (OpenAPI and its TypeScript client)
 	$(BIN)/hindsight-server openapi > packaging/reference/openapi.json

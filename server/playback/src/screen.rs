@@ -92,15 +92,12 @@ async fn end_of_fragment<P: Payload>(plain: &Plaintext<P>, position: u64) -> Res
     if end == position { Err(malformed(position, "the last fragment is cut off")) } else { Ok(end) }
 }
 
-/// A `sidx` box, version 1: one reference for each run of fragments that begins with a key frame.
+/// A `sidx` box, version 1: one reference for each fragment. Players take each reference for one `moof`: one that stood
+/// for several would have them read the later ones twice, and out of order, after a seek.
 fn sidx(index: &[IndexEntry], end: u64, duration_ms: u64, track_id: u32, timescale: u32) -> Vec<u8> {
     let ticks = |ms: u64| ms * u64::from(timescale) / 1000;
-    let mut entries: Vec<IndexEntry> =
-        index.iter().enumerate().filter(|(i, entry)| *i == 0 || entry.key).map(|(_, entry)| *entry).collect();
-    // `reference_count` has 16 bits; a recording with more runs is entered at every second, fourth … of them.
-    while entries.len() > usize::from(u16::MAX) {
-        entries = entries.into_iter().step_by(2).collect();
-    }
+    // `reference_count` has 16 bits: more fragments than that (36 hours of them) stay outside the index.
+    let entries = &index[..index.len().min(usize::from(u16::MAX))];
     let mut body = Vec::with_capacity(32 + 12 * entries.len());
     body.extend(0x0100_0000u32.to_be_bytes());
     body.extend(track_id.to_be_bytes());

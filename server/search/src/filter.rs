@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// Conditions on a list; absent ones do not narrow it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// Login, name or DN of an agent who took part, in any letter case.
+    /// Login, name, one word of the name, or DN of an agent who took part, in any letter case.
     pub agent: Option<String>,
     /// A number that called or was dialled, or a DN that took part, however punctuated.
     pub number: Option<String>,

@@ -280,7 +280,11 @@ fn keys(this: &Interaction) -> Vec<String> {
         keys.push(number_key(&agent.dn));
         keys.extend(agent.person.map(person_key));
         keys.extend([&agent.login, &agent.name].into_iter().filter(|t| !t.is_empty()).map(|t| agent_key(t)));
+        // Also by first or last name alone.
+        keys.extend(agent.name.split_whitespace().map(agent_key));
     }
+    keys.sort_unstable();
+    keys.dedup();
     keys
 }
 

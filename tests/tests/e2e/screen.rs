@@ -112,6 +112,7 @@ async fn a_wrong_and_drifting_clock_is_put_right_by_the_join() -> Result<()> {
     let offset = file["offsetMs"].as_f64().context("offsetMs")?;
     let movie = console.bytes(file["mediaUrl"].as_str().context("mediaUrl")?).await?;
     let shown = frames(&movie)?;
+    seeks_to_the_same_pictures(f.dir(), &movie, &shown)?;
     let (mut worst, mut read) = (0f64, 0);
     let mut clock_at = Vec::new();
     for (pts, picture) in &shown {
@@ -142,6 +143,25 @@ async fn a_wrong_and_drifting_clock_is_put_right_by_the_join() -> Result<()> {
     assert!(compared >= 5, "only {compared} chirps compared");
     recorder.terminate(Duration::from_secs(20)).await?;
     f.scenario.site.stop().await
+}
+
+/// After a seek a player shows what it would have shown without one, and finds nothing out of order.
+fn seeks_to_the_same_pictures(dir: &Path, movie: &[u8], shown: &[(f64, Vec<u8>)]) -> Result<()> {
+    // A seek needs a file; it is the test's own copy of what the console was given.
+    let path = dir.join("seek.mp4");
+    std::fs::write(&path, movie)?;
+    for second in [3.0, 12.0, 7.0] {
+        let mut seek = Command::new("ffmpeg");
+        seek.args(["-v", "warning", "-ss", &second.to_string(), "-i"]).arg(&path);
+        seek.args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"]);
+        let output = seek.output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() && !told.contains("out of order"), "seek to {second} s: {told}");
+        let there = shown.iter().find(|(at, _)| *at >= second * 1000.0 - 1.0).context("no picture there")?;
+        ensure!(output.stdout == there.1, "seek to {second} s shows another picture than playing up to it");
+    }
+    std::fs::remove_file(&path)?;
+    Ok(())
 }
 
 /// Samples at which a sound begins after at least half a second of silence.

@@ -42,8 +42,9 @@ async function request<T>(method: string, path: string, body?: unknown): Promise
 }
 
 async function failure(response: Response, path: string): Promise<ApiError> {
-  if (response.status === 401 && !path.endsWith('/session')) onSignedOut();
+    // The first question of a page, who is signed in, may well be answered "nobody".
   const told = (await response.json().catch(() => null)) as { error?: { code?: string; message?: string } } | null;
+  if (told?.error?.code === 'not_signed_in' && !path.endsWith('/session')) onSignedOut();
   const message = told?.error?.message ?? `The server answered ${response.status}.`;
   return new ApiError(response.status, told?.error?.code ?? String(response.status), message);
 }

@@ -7,6 +7,9 @@ import { holds, segmentAt, type Segment } from './timeline';
 const JUMP = 0.25;
 /** Differences below this are left alone. Seconds. */
 const NEAR = 0.03;
+/** A leader that has nothing to play for so long is given up: a damaged recording ends in the middle of an answer, and
+ *  the browser would ask for it again for ever. Milliseconds. */
+const PATIENCE = 8000;
 const HAVE_CURRENT_DATA = 2;
 const HAVE_FUTURE_DATA = 3;
 
@@ -21,6 +24,7 @@ export class Player {
   #elements = new Map<string, HTMLMediaElement>();
   #frame = 0;
   #last = 0;
+  #waited = 0;
 
   constructor(readonly all: Segment[], readonly duration: number) {}
 
@@ -28,9 +32,7 @@ export class Player {
   attach = (element: HTMLMediaElement, segment: Segment) => {
     this.#elements.set(segment.id, element);
     element.preservesPitch = true;
-    const onError = () => {
-      if (!this.failed.includes(segment.id)) this.failed = [...this.failed, segment.id];
-    };
+    const onError = () => this.#giveUp(segment);
     // A still picture of the current moment, also before the first play.
     const onReady = () => this.#place(element, segment);
     element.addEventListener('error', onError);
@@ -76,6 +78,10 @@ export class Player {
     this.pause();
   }
 
+  #giveUp(segment: Segment) {
+    if (!this.failed.includes(segment.id)) this.failed = [...this.failed, segment.id];
+  }
+
   #placeAll() {
     for (const segment of this.all) {
       const element = this.#elements.get(segment.id);
@@ -102,8 +108,14 @@ export class Player {
     const elapsed = Math.min(now - this.#last, 250);
     this.#last = now;
     const leader = this.#leader();
-    if (leader) this.#followLeader(...leader);
-    else {
+    if (leader) {
+      this.#followLeader(...leader);
+      this.#waited = this.waiting ? this.#waited + elapsed : 0;
+      if (this.#waited > PATIENCE) {
+        this.#waited = 0;
+        this.#giveUp(leader[0]);
+      }
+    } else {
       this.waiting = false;
       this.time = Math.min(this.time + elapsed * this.rate, this.duration);
     }
