@@ -1,5 +1,9 @@
 //! A screen recording as an MP4 that exists only as byte ranges: the recorder's own fragments behind a head that
-//! also says how long it is and, in a `sidx` (ISO/IEC 14496-12 8.16.3), where each run of frames can be entered.
+//! also says how long it is.
+//!
+//! There is no `sidx`: key frames are up to a minute apart and fragments two seconds, and players that jump by a `sidx`
+//! (all that are built on libavformat) leave out the fragments between the key frame and the place asked for, or read
+//! them twice; either way the picture is wrong. Without it they read on from the last key frame they know, and it is right.
 
 use crate::{
     PlaybackError,
@@ -16,7 +20,7 @@ const CHUNK: u64 = 256 * 1024;
 /// A recording that can be seen.
 pub struct Screen<P> {
     plaintext: Plaintext<P>,
-    /// `ftyp`, `moov`, `sidx`: stands for everything before the first fragment.
+    /// `ftyp`, `moov`: stands for everything before the first fragment.
     head: Vec<u8>,
     /// Plaintext of the fragments.
     fragments: Range<u64>,
@@ -35,8 +39,6 @@ impl<P: Payload> Screen<P> {
         if first.position < at.range.end || end < last.position {
             return Err(malformed(first.position, "the index points before the first fragment"));
         }
-        let track = moov.trak.first().ok_or_else(|| malformed(at.range.start, "no track"))?;
-        let (timescale, track_id) = (track.mdia.mdhd.timescale, track.tkhd.track_id);
         let movie_duration = duration_ms * u64::from(moov.mvhd.timescale) / 1000;
         moov.mvhd.duration = movie_duration;
         if let Some(mvex) = &mut moov.mvex {
@@ -44,7 +46,6 @@ impl<P: Payload> Screen<P> {
         }
         let mut head = plaintext.read(0..at.range.start).await?;
         moov.encode(&mut head).map_err(|_| malformed(at.range.start, "a moov that cannot be written"))?;
-        head.extend(sidx(index, end, duration_ms, track_id, timescale));
         Ok(Self { plaintext, head, fragments: first.position..end })
     }
 
@@ -90,33 +91,4 @@ async fn end_of_fragment<P: Payload>(plain: &Plaintext<P>, position: u64) -> Res
         end = at;
     }
     if end == position { Err(malformed(position, "the last fragment is cut off")) } else { Ok(end) }
-}
-
-/// A `sidx` box, version 1: one reference for each fragment. Players take each reference for one `moof`: one that stood
-/// for several would have them read the later ones twice, and out of order, after a seek.
-fn sidx(index: &[IndexEntry], end: u64, duration_ms: u64, track_id: u32, timescale: u32) -> Vec<u8> {
-    let ticks = |ms: u64| ms * u64::from(timescale) / 1000;
-    // `reference_count` has 16 bits: more fragments than that (36 hours of them) stay outside the index.
-    let entries = &index[..index.len().min(usize::from(u16::MAX))];
-    let mut body = Vec::with_capacity(32 + 12 * entries.len());
-    body.extend(0x0100_0000u32.to_be_bytes());
-    body.extend(track_id.to_be_bytes());
-    body.extend(timescale.to_be_bytes());
-    body.extend(ticks(entries.first().map_or(0, |entry| entry.time_ms)).to_be_bytes());
-    body.extend(0u64.to_be_bytes());
-    body.extend([0, 0]);
-    body.extend((entries.len() as u16).to_be_bytes());
-    for (i, entry) in entries.iter().enumerate() {
-        let next = entries.get(i + 1);
-        let size = next.map_or(end, |next| next.position) - entry.position;
-        let until = ticks(next.map_or(duration_ms.max(entry.time_ms), |next| next.time_ms));
-        body.extend((u32::try_from(size).unwrap_or(u32::MAX) & 0x7fff_ffff).to_be_bytes());
-        body.extend(u32::try_from(until - ticks(entry.time_ms)).unwrap_or(u32::MAX).to_be_bytes());
-        // starts_with_SAP, SAP_type 1: decoding begins at the first sample.
-        body.extend((u32::from(entry.key) << 31 | 1 << 28).to_be_bytes());
-    }
-    let mut out = (body.len() as u32 + 8).to_be_bytes().to_vec();
-    out.extend(b"sidx");
-    out.extend(body);
-    out
 }

@@ -30,7 +30,7 @@ use std::{io, ops::Range, sync::Arc, time::Instant};
 use utoipa::ToSchema;
 
 /// Changes when the same recording is rendered into other bytes than before.
-const RENDERING_VERSION: u32 = 2;
+const RENDERING_VERSION: u32 = 3;
 
 /// Routes of this module.
 pub fn routes() -> Router<App> {
