@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! object store ── Payload ── Plaintext ─┬─ Voice: clusters → PCM, a virtual WAV in blocks of one second
-//!                (ciphertext)(segments  └─ Screen: fragments behind a virtual head with duration and `sidx`
+//!                (ciphertext)(segments  └─ Screen: fragments behind a virtual head with the duration
 //!                             asked for)
 //! ```
 //!
