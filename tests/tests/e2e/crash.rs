@@ -121,7 +121,7 @@ async fn a_killed_recorder_goes_on_with_part_two_and_loses_at_most_two_segments(
         let mut recorder: Program = f.scenario.recorder(&display.name, "x11").await?;
         let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
         f.scenario.call(&mut customer, &mut agent).await?;
-        let moment = rand::rng().random_range(4000..8000);
+        let moment = rand::rng().random_range(6500..9500);
         talk(Duration::from_millis(moment)).await;
         recorder.kill();
         let before = spooled(&desktop.join("data"))?;
