@@ -53,7 +53,8 @@ pub fn within_sense(policy: &CapturePolicy) -> CapturePolicy {
         frame_rate: policy.frame_rate.clamp(1, 15),
         quantiser: policy.quantiser.clamp(18, 40),
         max_minutes: policy.max_minutes.clamp(1, 24 * 60),
-        offline: policy.offline.clone(),
+        scale_percent: policy.scale_percent.clamp(25, 100),
+        ..policy.clone()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
 use futures_util::{SinkExt as _, StreamExt as _};
 use hindsight_wire::{
     ClockOffset, Timestamp,
+    agent::Resume,
     link::{Down, LINK_PATH, PROTOCOL_VERSION, Up},
     policy::CapturePolicy,
 };
@@ -48,6 +49,8 @@ pub struct Hello {
     pub version: String,
     /// From the sign-in; desktops only.
     pub token: Option<String>,
+    /// Where the agent's event stream goes on.
+    pub resume: Option<Resume>,
 }
 
 /// What the server says first.
@@ -295,8 +298,8 @@ impl Link {
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
         let opened = client_async_with_config(format!("wss://{address}{LINK_PATH}"), tls, Some(limits)).await;
         let mut socket = Box::new(opened.map_err(|error| lost(with_causes(&error)))?.0);
-        let Hello { version, token } = (self.hello)();
-        let hello = encode(&Up::Hello { protocol: PROTOCOL_VERSION, version, token })?;
+        let Hello { version, token, resume } = (self.hello)();
+        let hello = encode(&Up::Hello { protocol: PROTOCOL_VERSION, version, token, resume })?;
         socket.send(hello).await.map_err(|error| lost(with_causes(&error)))?;
         loop {
             match socket.next().await {

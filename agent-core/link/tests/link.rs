@@ -327,7 +327,7 @@ impl LinkServer {
     }
 
     fn spawn(&self, journal: Option<Journal>) -> (LinkHandle, mpsc::Receiver<LinkEvent>) {
-        let hello = || Hello { version: "1.2.3".to_owned(), token: None };
+        let hello = || Hello { version: "1.2.3".to_owned(), token: None, resume: None };
         Link::spawn(&self.identity, self.config.clone(), journal, hello)
     }
 

@@ -288,7 +288,10 @@ impl Service {
             | Down::Clock { .. }
             | Down::Accepted { .. }
             | Down::Config(_)
-            | Down::Control { .. } => tracing::debug!("a message that is not for a desktop"),
+            | Down::Control { .. }
+            | Down::Agent { .. }
+            | Down::Answer { .. }
+            | Down::Unknown => tracing::debug!("a message that is not for a desktop"),
         }
     }
 
@@ -441,6 +444,7 @@ fn open_link(
     Link::spawn(identity, LinkConfig::new(address), None, move || Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         token: token.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        resume: None,
     })
 }
 

@@ -1,6 +1,8 @@
 //! Messages and ids that desktops, recorders and the server share; serde only, no I/O.
 //!
+//! - [`agent`]: what an agent sees and may do.
 //! - [`ids`]: UUIDv7 newtypes.
+//! - [`local`]: between the desktop's window and the recorder.
 //! - [`timestamp`]: UTC instants and clock offsets.
 //! - [`manifest`]: what a recorder signs about one sealed recording, and the server's receipt.
 //! - [`enrolment`]: how a device gets its certificate.
@@ -8,10 +10,12 @@
 //! - [`policy`]: what a device may capture, and how.
 //! - [`component`]: configuration and commands for the voice components.
 
+pub mod agent;
 pub mod component;
 pub mod enrolment;
 pub mod ids;
 pub mod link;
+pub mod local;
 pub mod manifest;
 pub mod policy;
 pub mod timestamp;

@@ -5,13 +5,14 @@
 
 use crate::{
     CaptureId, InteractionId, PersonId, RecordingId, Timestamp,
+    agent::{AgentAction, AgentEvent, Problem, Resume},
     component::{RecordingControl, VoiceConfig},
     policy::CapturePolicy,
 };
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a server accepts this and the two before it.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Path of the WebSocket.
 pub const LINK_PATH: &str = "/api/v2/link";
@@ -57,6 +58,9 @@ pub enum Up {
         /// From [`SignedIn`]; desktops only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<String>,
+        /// Where the agent's event stream goes on; absent: from a snapshot. Since version 2.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<Resume>,
     },
     /// Asks for [`Down::Clock`].
     Clock {
@@ -117,6 +121,20 @@ pub enum Up {
         /// Free bytes on the spool's disk.
         free_bytes: u64,
     },
+    /// The agent asks for something; the server answers [`Down::Answer`]. Since version 2.
+    Request {
+        /// For the answer.
+        request: u64,
+        /// What.
+        action: AgentAction,
+    },
+    /// All that is wrong with this desktop now, at every change; empty: nothing. Since version 2.
+    Problems {
+        /// Most severe first.
+        problems: Vec<Problem>,
+    },
+    /// The person signs out; the server forgets the session and closes the link. Since version 2.
+    SignOut,
 }
 
 /// One event of a component's journal.
@@ -202,4 +220,39 @@ pub enum Down {
         /// Of whom.
         interaction: InteractionId,
     },
+    /// A step of the agent's event stream; only to desktops that speak version 2.
+    Agent {
+        /// With [`Resume`], where it goes on.
+        at: Resume,
+        /// What.
+        event: AgentEvent,
+    },
+    /// Answer to [`Up::Request`].
+    Answer {
+        /// As in the request.
+        request: u64,
+        /// `None`: done and confirmed. Else the reason for people.
+        error: Option<String>,
+    },
+    /// A message that this version does not know: left out.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_a_later_version_is_left_out() {
+        let down: Down = serde_json::from_str(r#"{"type":"from-the-future","a":1}"#).unwrap();
+        assert!(matches!(down, Down::Unknown));
+    }
+
+    #[test]
+    fn a_hello_of_version_1_is_understood() {
+        let up: Up =
+            serde_json::from_str(r#"{"type":"hello","protocol":1,"version":"0.1.0","token":"t"}"#).unwrap();
+        assert!(matches!(up, Up::Hello { protocol: 1, resume: None, .. }));
+    }
 }

@@ -153,6 +153,7 @@ impl From<&CaptureSection> for CapturePolicy {
                 Offline::None => OfflinePolicy::None,
                 Offline::Keep(keep) => OfflinePolicy::Keep { max_minutes: keep.keep_minutes },
             },
+            ..Self::default()
         }
     }
 }

@@ -117,7 +117,7 @@ struct Link {
 impl Link {
     async fn hello(&mut self) -> Result<Option<Seated>, End> {
         let first = timeout(HELLO_LIMIT, self.receive()).await.map_err(|_| End::Silent)??;
-        let Some(Up::Hello { protocol, version, token }) = first else {
+        let Some(Up::Hello { protocol, version, token, .. }) = first else {
             return self.refuse("the first message is hello", false).await;
         };
         // This version and the two before it, as soon as there are any.
@@ -293,6 +293,15 @@ impl Link {
                 tracing::info!(device = %self.device.id, %from, %to, captures = captures.len(), "it was offline");
                 Ok(())
             }
+            Up::Request { request, .. } => {
+                let error = Some("this server cannot do that yet".to_owned());
+                self.send(&Down::Answer { request, error }).await
+            }
+            Up::Problems { problems } => {
+                tracing::info!(device = %self.device.id, problems = problems.len(), "a desktop has problems");
+                Ok(())
+            }
+            Up::SignOut => self.refuse("signed out", false).await,
             Up::Spool { waiting, waiting_bytes, refused, free_bytes } => {
                 tracing::debug!(device = %self.device.id, waiting, waiting_bytes, refused, free_bytes, "spool");
                 if refused > 0 {

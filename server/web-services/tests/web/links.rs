@@ -34,7 +34,8 @@ impl Link {
 
     async fn hello(site: &Site, device: &Identity, token: Option<String>) -> Self {
         let mut link = Self::open(site, device).await;
-        link.send(&Up::Hello { protocol: PROTOCOL_VERSION, version: "test".into(), token }).await;
+        link.send(&Up::Hello { protocol: PROTOCOL_VERSION, version: "test".into(), token, resume: None })
+            .await;
         link
     }
 
