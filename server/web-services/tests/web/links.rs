@@ -244,7 +244,7 @@ async fn a_link_without_a_seat_or_a_right_to_speak_is_refused() {
     link.send(&Up::Events { entries: Vec::new() }).await;
     assert!(matches!(link.next().await, Down::Refused { .. }));
     let mut link = Link::open(&site, &desktop).await;
-    link.send(&Up::Hello { protocol: 99, version: String::new(), token: None }).await;
+    link.send(&Up::Hello { protocol: 99, version: String::new(), token: None, resume: None }).await;
     assert!(matches!(link.next().await, Down::Refused { .. }));
     let mut link = Link::open(&site, &desktop).await;
     link.0.send(Message::text("{}")).await.unwrap();
