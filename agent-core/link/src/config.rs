@@ -1,5 +1,6 @@
 //! Settings of the link.
 
+use hindsight_wire::backoff::Backoff;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -41,6 +42,13 @@ impl LinkConfig {
     /// The defaults, for this `host:port`.
     pub fn new(address: impl Into<String>) -> Self {
         Self { address: address.into(), ..Self::default() }
+    }
+
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff {
+            base: Duration::from_millis(self.retry_base_ms),
+            cap: Duration::from_millis(self.retry_cap_ms),
+        }
     }
 
     pub(crate) fn open_timeout(&self) -> Duration {

@@ -20,7 +20,6 @@ pub mod link;
 pub mod session;
 
 mod atomic;
-mod backoff;
 mod tls;
 mod verifier;
 

@@ -1,7 +1,7 @@
 //! The live link to the web services: opened again for ever, watched, measured.
 
 use crate::{
-    ClockEstimator, Identity, Journal, LinkConfig, backoff,
+    ClockEstimator, Identity, Journal, LinkConfig,
     clock::StepDetector,
     error::with_causes,
     session::{Due, Session},
@@ -13,7 +13,7 @@ use hindsight_wire::{
     link::{Down, LINK_PATH, PROTOCOL_VERSION, Up},
     policy::CapturePolicy,
 };
-use rand::{SeedableRng as _, rngs::StdRng};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
     sync::{
@@ -226,9 +226,8 @@ impl Link {
             let was_up = self.up.send_replace(false);
             // A link that is accepted and lost at once counts as a failure too.
             failures = if was_up && opened.elapsed() > self.config.open_timeout() { 1 } else { failures + 1 };
-            let (base, cap) = (self.config.retry_base_ms, self.config.retry_cap_ms);
-            let (base, cap) = (Duration::from_millis(base), Duration::from_millis(cap));
-            let mut delay = backoff::delay(base, cap, failures, &mut self.rng);
+            let backoff = self.config.backoff();
+            let mut delay = backoff.delay(failures, self.rng.random_range(0.0..=1.0));
             match end {
                 End::Closed => return,
                 End::Again => {
@@ -246,7 +245,7 @@ impl Link {
                     tracing::warn!(reason, retry, "link refused");
                     let _ = self.tell(LinkEvent::Refused { reason, retry }).await;
                     if !retry {
-                        delay = cap;
+                        delay = backoff.cap;
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! Messages and ids that desktops, recorders and the server share; serde only, no I/O.
 //!
 //! - [`agent`]: what an agent sees and may do.
+//! - [`backoff`]: how long to wait between attempts.
 //! - [`ids`]: UUIDv7 newtypes.
 //! - [`local`]: between the desktop's window and the recorder.
 //! - [`timestamp`]: UTC instants and clock offsets.
@@ -11,6 +12,7 @@
 //! - [`component`]: configuration and commands for the voice components.
 
 pub mod agent;
+pub mod backoff;
 pub mod component;
 pub mod enrolment;
 pub mod ids;

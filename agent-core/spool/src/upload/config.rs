@@ -1,6 +1,6 @@
 //! Settings of the uploader.
 
-use super::backoff::Backoff;
+use hindsight_wire::backoff::Backoff;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

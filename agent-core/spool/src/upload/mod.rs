@@ -3,7 +3,6 @@
 //! [`state`] decides for one item and does no I/O; `http` speaks; [`service`] runs many items over a bounded number of
 //! connections. An item in trouble waits by itself: it holds no connection while it does.
 
-pub mod backoff;
 pub mod config;
 mod http;
 pub(crate) mod saved;

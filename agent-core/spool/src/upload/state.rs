@@ -10,7 +10,7 @@
 //! ```
 //! Any doubt about what arrived leads to `Locate`: nothing is sent twice but what the server did not acknowledge.
 
-use super::backoff::Backoff;
+use hindsight_wire::backoff::Backoff;
 use rand::Rng;
 use std::time::{Duration, Instant};
 
@@ -384,7 +384,7 @@ impl Upload {
     fn trouble(&mut self, reason: String, retry_after: Option<Duration>, now: Instant, rng: &mut impl Rng) {
         self.failures = self.failures.saturating_add(1);
         self.last_failure = Some(reason);
-        let delay = self.pace.backoff.delay(self.failures, rng);
+        let delay = self.pace.backoff.delay(self.failures, rng.random_range(0.0..=1.0));
         let asked = retry_after.unwrap_or_default().min(self.pace.backoff.cap);
         self.not_before = Some(now + delay.max(asked));
     }
