@@ -51,7 +51,7 @@ pub async fn run(
         identity.http_client().map_err(|error| ServerError::Link("HTTP client", error.to_string()))?;
     let address = identity.address().map_or_else(|| LinkConfig::default().address, str::to_owned);
     let ca_pem = identity.ca_pem().to_owned();
-    let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None };
+    let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None, resume: None };
     let (link, events) =
         Link::spawn(&identity, LinkConfig::new(address.clone()), Some(journal.clone()), hello);
     let site = Arc::new(OwnSite {

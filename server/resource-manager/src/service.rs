@@ -25,7 +25,7 @@ pub async fn run(
     sip_config.advertised = advertised(&config)?;
     let (sip, mut events) =
         SipStack::bind(sip_config).await.map_err(|source| ResourceManagerError::Listen { listen, source })?;
-    let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None };
+    let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None, resume: None };
     let (_link, mut link_events) =
         Link::spawn(&identity, LinkConfig::new(address), Some(journal.clone()), hello);
 

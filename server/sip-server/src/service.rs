@@ -40,7 +40,7 @@ pub async fn run(
     let listen = config.listen;
     let (sip, mut events) =
         SipStack::bind(sip_config).await.map_err(|source| SipServerError::Listen { listen, source })?;
-    let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None };
+    let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None, resume: None };
     let (link, mut link_events) =
         Link::spawn(&identity, LinkConfig::new(address), Some(journal.clone()), hello);
 
