@@ -1,7 +1,8 @@
 //! Fragmented MP4 (ISO/IEC 14496-12) of one H.264 track, written as it comes.
 //!
-//! A fragment is closed after two seconds at most, at each key frame, and when the last sample's duration becomes
-//! known; so every duration is exact, decode times have no gap, and what has been written never changes.
+//! A fragment is closed after two seconds at most, at each key frame, and when the writer wants it to leave; always
+//! when the last sample's duration becomes known. So every duration is exact, decode times have no gap, and what has
+//! been written never changes.
 
 mod header;
 
@@ -79,6 +80,14 @@ impl Muxer {
         self.samples.push(Sample { at_us, key, size: sample.len() });
         self.data.extend_from_slice(sample);
         Ok(())
+    }
+
+    /// Writes the open fragment early; its last sample shows until `at_us`, when the next one has to be pushed.
+    pub fn cut(&mut self, at_us: u64, out: &mut Vec<u8>) -> Result<(), MuxError> {
+        match self.samples.last() {
+            Some(last) if at_us <= last.at_us => Err(MuxError::TimeStoodStill { at_us, last_us: last.at_us }),
+            _ => self.write_fragment(at_us, out),
+        }
     }
 
     /// Writes the last fragment; its last sample shows until `end_us`.

@@ -13,11 +13,12 @@ mod queue;
 mod run;
 mod schedule;
 mod timeline;
+mod waiting;
 mod worker;
 mod writer;
 
 pub use job::{Command, Mark, Origin, Run, RunEvent, RunJob};
-pub use schedule::{KEEP_ALIVE_US, SETTLE_US, Schedule, Shot};
+pub use schedule::{FIRST_LEAVES_US, KEEP_ALIVE_US, SETTLE_US, Schedule, Shot};
 pub use timeline::Timeline;
 pub use writer::{Sign, Writer, WriterJob};
 
@@ -54,6 +55,5 @@ pub enum RecordingError {
 /// Microseconds since the machine started, also while it sleeps: the clock of the media. It never jumps, and a
 /// machine that slept shows as one long picture.
 pub fn media_clock_us() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+    crate::system::boot_clock_us()
 }

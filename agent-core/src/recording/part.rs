@@ -229,13 +229,16 @@ impl Part {
         }
     }
 
-    /// How long to wait for the next look at the screens. A tick that is over is left out.
+    /// How long to wait for the next look at the screens. A tick that is over is left out; a first picture leaves in
+    /// time at any frame rate.
     pub fn until_next_tick(&mut self, now_us: u64) -> Duration {
         if self.next_tick_us <= now_us {
             let late = (now_us - self.next_tick_us) / self.interval_us;
             self.next_tick_us += (late + 1) * self.interval_us;
         }
-        Duration::from_micros(self.next_tick_us - now_us)
+        let due =
+            self.views.iter().filter_map(|view| view.schedule.due_us()).filter(|due| *due > now_us).min();
+        Duration::from_micros(due.unwrap_or(u64::MAX).min(self.next_tick_us) - now_us)
     }
 
     /// Closes every file. All are closed even if one fails; the first failure is told.
@@ -278,7 +281,7 @@ impl View {
     fn offer(&mut self, neutral: bool, at_us: u64, now_us: u64, shot: Shot) -> bool {
         let at_us = self.last_us.map_or(0, |last_us| at_us.max(last_us + 1_000));
         let picture = if neutral { &self.neutral } else { &self.picture };
-        if !self.worker.queue.offer(picture, at_us, self.key) {
+        if !self.worker.queue.offer(picture, at_us, self.key, shot.release) {
             return false;
         }
         self.last_us = Some(at_us);

@@ -20,6 +20,8 @@ pub enum Message {
         at_us: u64,
         /// Whether decoding must be able to start here.
         key: bool,
+        /// Whether what was shown before is to leave now.
+        release: bool,
     },
     /// Keep for the manifest, also for the one after a crash.
     Timeline(Timeline),
@@ -43,7 +45,7 @@ struct State {
 
 impl Queue {
     /// Queues a copy of `picture`; false when all buffers are in use.
-    pub fn offer(&self, picture: &Picture, at_us: u64, key: bool) -> bool {
+    pub fn offer(&self, picture: &Picture, at_us: u64, key: bool, release: bool) -> bool {
         let mut state = self.lock();
         let mut copy = match state.idle.pop() {
             Some(buffer) => buffer,
@@ -56,7 +58,7 @@ impl Queue {
         // The lock is not held while copying: only this thread takes buffers out.
         drop(state);
         copy.copy_from(picture);
-        self.lock().messages.push_back(Message::Picture { picture: copy, at_us, key });
+        self.lock().messages.push_back(Message::Picture { picture: copy, at_us, key, release });
         self.filled.notify_one();
         true
     }
@@ -104,15 +106,15 @@ mod tests {
     fn a_full_queue_refuses_pictures_and_keeps_everything_else() {
         let queue = Queue::default();
         let picture = Picture::neutral(16, 16);
-        assert!((0..PICTURES_MAX as u64).all(|at_us| queue.offer(&picture, at_us, false)));
-        assert!(!queue.offer(&picture, 9, false));
+        assert!((0..PICTURES_MAX as u64).all(|at_us| queue.offer(&picture, at_us, false, false)));
+        assert!(!queue.offer(&picture, 9, false, false));
         queue.tell(Message::Timeline(Timeline::default()));
         let Some(Message::Picture { picture: first, at_us: 0, .. }) = queue.next(None) else {
             panic!("order")
         };
-        assert!(!queue.offer(&picture, 10, false), "the picture in work counts");
+        assert!(!queue.offer(&picture, 10, false, false), "the picture in work counts");
         queue.recycle(first);
-        assert!(queue.offer(&picture, 11, false));
+        assert!(queue.offer(&picture, 11, false, false));
         let rest = std::iter::from_fn(|| queue.next(Some(Duration::ZERO))).count();
         assert_eq!(rest, PICTURES_MAX + 1);
     }

@@ -45,8 +45,8 @@ fn work(spool: &Spool, job: WriterJob, queue: &Queue, zero_us: u64) -> Result<Ma
     loop {
         let wait = writer.idle_due_us().map(|due| Duration::from_micros(due.saturating_sub(now_us())));
         match queue.next(wait) {
-            Some(Message::Picture { picture, at_us, key }) => {
-                writer.picture(&picture, at_us, key)?;
+            Some(Message::Picture { picture, at_us, key, release }) => {
+                writer.picture(&picture, at_us, key, release)?;
                 queue.recycle(picture);
             }
             Some(Message::Timeline(timeline)) => writer.timeline(timeline)?,

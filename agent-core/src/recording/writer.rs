@@ -1,6 +1,6 @@
 //! The file of one monitor: encode, mux, seal, append.
 
-use super::{RecordingError, Timeline};
+use super::{RecordingError, Timeline, waiting::Waiting};
 use crate::{
     encode::{Encoder, Picture},
     mux::{Muxer, TrackShape},
@@ -12,9 +12,6 @@ use hindsight_wire::{
     manifest::{Manifest, Signed},
 };
 use std::sync::Arc;
-
-/// No byte waits longer than this for its segment to fill.
-const UNSEALED_MAX_US: u64 = 10_000_000;
 
 /// Signs the JSON of a manifest with the device's key.
 pub type Sign = Arc<dyn Fn(&[u8]) -> Result<Signed, String> + Send + Sync>;
@@ -50,8 +47,7 @@ pub struct Writer {
     plain: Vec<u8>,
     /// Sealed bytes not yet in the spool.
     sealed: Vec<u8>,
-    /// Since when the oldest byte waits in an open segment, microseconds of media time.
-    waiting_since_us: Option<u64>,
+    waiting: Waiting,
 }
 
 impl Writer {
@@ -69,12 +65,18 @@ impl Writer {
             muxer: None,
             plain: Vec::new(),
             sealed: Vec::new(),
-            waiting_since_us: None,
+            waiting: Waiting::default(),
         })
     }
 
-    /// Adds a picture that shows from `at_us` on.
-    pub fn picture(&mut self, picture: &Picture, at_us: u64, key: bool) -> Result<(), RecordingError> {
+    /// Adds a picture that shows from `at_us` on. `release`: what was shown before it is to leave now.
+    pub fn picture(
+        &mut self,
+        picture: &Picture,
+        at_us: u64,
+        key: bool,
+        release: bool,
+    ) -> Result<(), RecordingError> {
         if key {
             self.encoder.want_key_frame();
         }
@@ -87,20 +89,23 @@ impl Writer {
                 none.insert(Muxer::new(&shape, &mut self.plain)?)
             }
         };
+        if release {
+            muxer.cut(at_us, &mut self.plain)?;
+            self.waiting.release = Some(self.sealer.plaintext_len() + self.plain.len() as u64);
+        }
         let encoded = self.encoder.last();
         muxer.push(at_us, encoded.key, encoded.sample, &mut self.plain)?;
-        self.seal(at_us)?;
-        self.pad_if_due(at_us)
+        self.seal(at_us)
     }
 
     /// When [`Writer::idle`] has something to do, microseconds of media time.
     pub fn idle_due_us(&self) -> Option<u64> {
-        self.waiting_since_us.map(|since| since + UNSEALED_MAX_US)
+        self.waiting.due_us()
     }
 
     /// Time has passed without a picture.
     pub fn idle(&mut self, now_us: u64) -> Result<(), RecordingError> {
-        self.pad_if_due(now_us)
+        self.seal(now_us)
     }
 
     /// Keeps the timeline for the manifest, also for the one after a crash.
@@ -136,39 +141,30 @@ impl Writer {
         Ok(manifest)
     }
 
-    /// Seals what the muxer gave.
+    /// Seals what the muxer gave, and fills the open segment with a `free` box when what is in it has to leave. Both
+    /// are appended in one piece: a process that is killed leaves all of a fragment or nothing.
     fn seal(&mut self, now_us: u64) -> Result<(), RecordingError> {
-        if self.plain.is_empty() {
-            return Ok(());
+        if !self.plain.is_empty() {
+            self.sealer.write(&self.plain, &mut self.sealed)?;
+            self.plain.clear();
+            self.waiting.written(&self.sealer, !self.sealed.is_empty(), now_us);
         }
-        self.sealer.write(&self.plain, &mut self.sealed)?;
-        self.plain.clear();
-        let released = !self.sealed.is_empty();
-        if released {
+        if self.waiting.due_us().is_some_and(|due| now_us >= due) {
+            // More than needed, so that every byte before the box leaves; what stays behind is padding.
+            let padding = mp4_free_box(self.sealer.padding_to_release().max(MIN_FREE_BOX));
+            if let Some(muxer) = &mut self.muxer {
+                muxer.padded(padding.len());
+            }
+            self.sealer.write(&padding, &mut self.sealed)?;
+            self.waiting.padded(now_us);
+        }
+        if !self.sealed.is_empty() {
             self.item.append(&self.sealed)?;
             self.sealed.clear();
         }
-        if self.sealer.unsealed_len() == 0 {
-            self.waiting_since_us = None;
-        } else if released || self.waiting_since_us.is_none() {
-            self.waiting_since_us = Some(now_us);
-        }
-        Ok(())
-    }
-
-    /// Fills the open segment with a `free` box when a byte has waited long enough.
-    fn pad_if_due(&mut self, now_us: u64) -> Result<(), RecordingError> {
-        if self.idle_due_us().is_none_or(|due| now_us < due) {
-            return Ok(());
-        }
-        // More than needed, so that every byte before the box leaves; what stays behind is padding.
-        let padding = mp4_free_box(self.sealer.padding_to_release().max(MIN_FREE_BOX));
-        if let Some(muxer) = &mut self.muxer {
-            muxer.padded(padding.len());
-        }
-        self.plain.extend_from_slice(&padding);
-        self.seal(now_us)?;
-        self.waiting_since_us = None;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
