@@ -5,15 +5,19 @@
 
 mod cursor;
 mod frame;
+pub mod mask;
 mod rect;
+mod region;
 #[cfg(target_os = "linux")]
 mod scrap;
+pub mod windows;
 #[cfg(target_os = "linux")]
 pub mod x11;
 
 pub use cursor::{CursorImage, Stamp};
 pub use frame::Frame;
 pub use rect::Rect;
+pub use region::Region;
 
 use serde::{Deserialize, Serialize};
 

@@ -7,9 +7,11 @@ mod damage;
 mod layout;
 mod pointer;
 mod transfer;
+mod windows;
 
 pub(super) use layout::LayoutWatch;
 pub(super) use pointer::Pointer;
+pub use windows::X11Windows;
 
 use super::{CaptureError, Frame, Layout, Monitor, Rect, Screens, Stamp};
 use damage::DamageWatch;

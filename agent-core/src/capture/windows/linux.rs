@@ -1,0 +1,11 @@
+//! The lists of windows of Linux: X11 has one, Wayland keeps it to itself.
+
+use super::Windows;
+use crate::capture::{Backend, CaptureError, x11::X11Windows};
+
+/// Opens the list of the windows that `backend` captures on `display` (`None`: the environment's).
+pub fn open(backend: Backend, display: Option<&str>) -> Result<Box<dyn Windows>, CaptureError> {
+    match backend {
+        Backend::X11 | Backend::Scrap => Ok(Box::new(X11Windows::open(display)?)),
+    }
+}
