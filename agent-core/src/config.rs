@@ -3,7 +3,7 @@
 //! Two secrets are never in the file: the password (`HINDSIGHT_RECORDER_PASSWORD`, a file of its own, or standard
 //! input) and the enrolment string (`HINDSIGHT_RECORDER_ENROLMENT`, or a file of its own).
 
-use crate::capture::Backend;
+use crate::{capture::Backend, system};
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
@@ -129,8 +129,7 @@ impl RecorderConfig {
 
     /// What the device is called.
     pub fn device_name(&self) -> String {
-        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-        self.name.clone().unwrap_or_else(host)
+        self.name.clone().unwrap_or_else(system::host_name)
     }
 }
 

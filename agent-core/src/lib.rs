@@ -10,6 +10,7 @@
 //! | [`controller`] | what to do and why: the pure state machine |
 //! | [`service`] | link, captures, spool and uploader around it |
 //! | [`config`], [`policy`], [`sign_in`], [`probe`] | settings, the server's policy, signing in, what the machine offers |
+//! | [`system`] | what each operating system does in its own way |
 //! | [`scene`] | the clock that tests read off the screen |
 //!
 //! Deliberately absent: a way to record without sealing, writing plaintext anywhere, capturing without a reason that
@@ -26,3 +27,4 @@ pub mod recording;
 pub mod scene;
 pub mod service;
 pub mod sign_in;
+pub mod system;

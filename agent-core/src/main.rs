@@ -4,16 +4,13 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use hindsight_agent_core::{
     config::{ConfigError, ENVIRONMENT, RecorderConfig},
-    probe, service,
+    probe, service, system,
 };
 use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -38,8 +35,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     // Pictures of the screen and data keys are in this memory: no core dumps, no reading of it by others of this user.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .context("forbidding core dumps")?;
+    system::keep_memory_private().context("forbidding core dumps")?;
     let arguments = Arguments::parse();
     let filter = std::env::var(format!("{ENVIRONMENT}LOG")).unwrap_or_else(|_| "info".to_owned());
     tracing_subscriber::fmt()
@@ -66,13 +62,9 @@ fn run(config: RecorderConfig, password_stdin: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let told = system::told_to_stop()?;
         tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            told.await;
             stop.send_replace(true);
         });
         service::run(config, password, stopped).await?;

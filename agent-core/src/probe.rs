@@ -35,7 +35,7 @@ pub struct FoundMonitor {
 
 /// Tries every backend. Pictures are taken and thrown away.
 pub fn probe(display: Option<&str>) -> Vec<Found> {
-    [Backend::X11, Backend::Scrap].into_iter().map(|backend| probe_one(backend, display)).collect()
+    capture::BACKENDS.iter().map(|&backend| probe_one(backend, display)).collect()
 }
 
 fn probe_one(backend: Backend, display: Option<&str>) -> Found {

@@ -69,6 +69,24 @@ impl Frame {
         }
     }
 
+    /// Takes over the rows of a picture of the same size that differ (all of them if `all`); gives the band that holds
+    /// them. `stride` is the picture's bytes from one row to the next.
+    pub fn take_over(&mut self, picture: &[u8], stride: usize, all: bool) -> Option<Rect> {
+        let area = self.area();
+        let mut band: Option<Rect> = None;
+        for (row, source) in (0..area.height).zip(picture.chunks(stride)) {
+            let target = self.row_mut(&area, row);
+            let Some(source) = source.get(..target.len()) else { break };
+            if !all && target == source {
+                continue;
+            }
+            target.copy_from_slice(source);
+            let this = Rect { x: 0, y: row as i32, width: area.width, height: 1 };
+            band = Some(band.map_or(this, |band| band.union(&this)));
+        }
+        band
+    }
+
     fn offset(&self, area: &Rect, row: u32) -> usize {
         (area.y as usize + row as usize) * self.stride + area.x as usize * 4
     }
@@ -88,5 +106,22 @@ mod tests {
             [0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7]
         );
         assert_eq!(frame.data().iter().filter(|&&b| b == 7).count(), 2 * 2 * 4);
+    }
+
+    #[test]
+    fn only_rows_that_differ_are_taken_over_and_a_short_picture_is_no_panic() {
+        let mut frame = Frame::new(2, 4);
+        let mut picture = vec![0; 4 * 12];
+        picture[12..20].fill(9);
+        picture[24..32].fill(9);
+        let band = Rect { x: 0, y: 1, width: 2, height: 2 };
+        assert_eq!(frame.take_over(&picture, 12, false), Some(band));
+        assert_eq!(frame.take_over(&picture, 12, false), None);
+        assert_eq!(frame.take_over(&picture, 12, true), Some(frame.area()));
+        picture[0..8].fill(1);
+        assert_eq!(
+            frame.take_over(&picture[..16], 12, false),
+            Some(Rect { x: 0, y: 0, width: 2, height: 1 })
+        );
     }
 }

@@ -10,6 +10,15 @@ mod rect;
 mod region;
 #[cfg(target_os = "linux")]
 mod scrap;
+#[cfg(target_os = "linux")]
+#[path = "system/linux.rs"]
+mod system;
+#[cfg(target_os = "macos")]
+#[path = "system/macos.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "system/windows.rs"]
+mod system;
 pub mod windows;
 #[cfg(target_os = "linux")]
 pub mod x11;
@@ -89,27 +98,19 @@ pub trait Screens {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// X11 by our own code: damage, cursor, memory that no other process can open. The default on X11.
+    /// What fits the session that the recorder runs in.
     #[default]
+    Auto,
+    /// X11 by our own code: damage, cursor, memory that no other process can open. The default on X11.
     X11,
-    /// The `scrap` library. Slower (every frame is fetched and compared). What it does badly is mended here: its
+    /// The `scrap` library, on X11. Slower (every frame is fetched and compared). What it does badly is mended here: its
     /// world-readable memory is closed before the first picture, its list of monitors (use after free) is not used,
     /// the cursor is drawn, a change of resolution is noticed.
     Scrap,
+    /// Windows.Graphics.Capture, by the `windows-capture` library. The default on Windows.
+    WindowsGraphics,
+    /// ScreenCaptureKit, by the library of that name. The default on macOS.
+    ScreenCaptureKit,
 }
 
-/// Opens a backend on `display` (`None`: the environment's).
-pub fn open(backend: Backend, display: Option<&str>) -> Result<Box<dyn Screens>, CaptureError> {
-    #[cfg(target_os = "linux")]
-    {
-        match backend {
-            Backend::X11 => Ok(Box::new(x11::X11Screens::open(display)?)),
-            Backend::Scrap => Ok(Box::new(scrap::ScrapScreens::open(display)?)),
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = (backend, display);
-        Err(CaptureError::Unsupported("a capture backend for this system".to_owned()))
-    }
-}
+pub use system::{BACKENDS, open};

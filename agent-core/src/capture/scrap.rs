@@ -81,7 +81,7 @@ impl Screens for ScrapScreens {
         let stride = area.width as usize * 4;
         let picture = view.capturer.frame();
         let fresh = std::mem::take(&mut view.fresh);
-        let differs = update_rows(frame, picture, stride, fresh);
+        let differs = frame.take_over(picture, stride, fresh);
         let cursor = self.pointer.on(&area);
         let drawn = cursor.and_then(|(serial, at)| view.stamp.draw(frame, self.pointer.image(), serial, at));
         if lifted != drawn || differs.is_some() {
@@ -97,22 +97,6 @@ impl Screens for ScrapScreens {
             view.fresh = true;
         }
     }
-}
-
-/// Copies the rows that differ; gives the band that holds them.
-fn update_rows(frame: &mut Frame, picture: &[u8], stride: usize, all: bool) -> Option<Rect> {
-    let area = frame.area();
-    let mut band: Option<Rect> = None;
-    for (row, source) in (0..area.height).zip(picture.chunks_exact(stride)) {
-        let target = frame.row_mut(&area, row);
-        if !all && target == source {
-            continue;
-        }
-        target.copy_from_slice(source);
-        let this = Rect { x: 0, y: row as i32, width: area.width, height: 1 };
-        band = Some(band.map_or(this, |band| band.union(&this)));
-    }
-    band
 }
 
 fn connect_scrap(display: Option<&str>) -> Result<scrap::x11::Server, CaptureError> {

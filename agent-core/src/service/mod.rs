@@ -16,6 +16,7 @@ use crate::{
     policy::{KeptPolicy, PolicyFile, Seat, within_sense},
     recording::{RecordingError, RunEvent, media_clock_us},
     sign_in::{Credentials, SignInError, sign_in},
+    system,
 };
 use captures::Captures;
 use hindsight_link::{Hello, Identity, Link, LinkConfig, LinkError, LinkEvent, LinkHandle};
@@ -379,12 +380,10 @@ fn now() -> Moment {
 
 /// Makes the data directory, for this user only, and takes it.
 fn open_data_dir(dir: &Path) -> Result<std::fs::File, ServiceError> {
-    use std::os::unix::fs::DirBuilderExt as _;
     let refuse = |error| ServiceError::DataDir(dir.to_owned(), error);
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refuse)?;
+    system::create_private_dir(dir).map_err(refuse)?;
     let lock = std::fs::File::create(dir.join("recorder.lock")).map_err(refuse)?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| ServiceError::Taken(dir.to_owned()))?;
+    lock.try_lock().map_err(|_| ServiceError::Taken(dir.to_owned()))?;
     Ok(lock)
 }
 
