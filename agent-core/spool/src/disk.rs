@@ -87,7 +87,10 @@ impl Storage for Disk {
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir_all(path)
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
@@ -104,6 +107,10 @@ impl Storage for Disk {
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         system::free_bytes(dir)
+    }
+
+    fn writable(&self, dir: &Path) -> io::Result<()> {
+        system::writable(dir)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {

@@ -5,7 +5,8 @@ use crate::{
     error::SpoolError,
     info::StateFile,
     layout::{STATE_NEW, whole_segments},
-    storage::{AppendFile, LockGuard, Storage},
+    storage::{AppendFile, LockGuard},
+    sync::Syncer,
     upload::saved::SavedUpload,
 };
 use hindsight_wire::RecordingId;
@@ -105,10 +106,10 @@ impl Entry {
 
     /// Writes the next `state.json` beside the old one: complete for whoever survives a killed process, and
     /// put in place by the group sync.
-    pub fn write_state(&self, storage: &dyn Storage, state: &mut EntryState) -> Result<(), SpoolError> {
+    pub fn write_state(&self, syncer: &Syncer, state: &mut EntryState) -> Result<(), SpoolError> {
         state.serial += 1;
         let path = self.dir.join(STATE_NEW);
-        storage.write(&path, &state.file(false)).map_err(SpoolError::storage("writing", path))?;
+        syncer.write_small(&path, &state.file(false)).map_err(SpoolError::storage("writing", path))?;
         state.state_new = true;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Why the spool refused.
 
+use crate::storage::is_unwritable;
 use hindsight_wire::RecordingId;
 use std::{io, path::PathBuf};
 
@@ -32,6 +33,9 @@ pub enum SpoolError {
         /// The limit.
         limit: u64,
     },
+    /// Storage: the directory is read-only.
+    #[error("the spool cannot be written: {0}")]
+    Unwritable(String),
     /// Bug: the id is taken.
     #[error("recording {0} is in the spool already")]
     Exists(RecordingId),
@@ -52,6 +56,12 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
+    /// Whether nothing can be changed where it happened, and trying again can help only once that was mended.
+    pub(crate) fn is_unwritable(&self) -> bool {
+        matches!(self, Self::Unwritable(_))
+            || matches!(self, Self::Storage { source, .. } if is_unwritable(source))
+    }
+
     pub(crate) fn storage(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Storage { doing, path, source }

@@ -70,6 +70,7 @@ impl Item {
     pub fn append(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
         self.entry.check()?;
         if let Err(source) = self.file.append(sealed) {
+            self.spool.syncer.look_soon();
             if let Err(error) = self.file.truncate(self.hashes.len) {
                 self.entry.mark_broken(format!("a failed write could not be taken back: {error}"));
             }
@@ -101,7 +102,7 @@ impl Item {
         if state.info == before {
             return Ok(());
         }
-        self.entry.write_state(self.spool.storage(), &mut state)?;
+        self.entry.write_state(&self.spool.syncer, &mut state)?;
         drop(state);
         self.spool.syncer.enqueue(&self.entry);
         Ok(())
@@ -156,7 +157,8 @@ impl Drop for Item {
             Ok(true) => locked(&self.spool.interrupted).push(self.entry.recording),
             Ok(false) => {}
             Err(error) => {
-                tracing::error!(recording = %self.entry.recording, %error, "giving up a recording failed");
+                tracing::error!(recording = %self.entry.recording, %error, "giving up a recording failed, tried again");
+                locked(&self.spool.given_up).push(self.entry.recording);
             }
         }
     }
@@ -180,7 +182,7 @@ pub(crate) fn finish(
     }
     let path = entry.dir.join(MANIFEST);
     let content = serde_json::to_vec(manifest).expect("two strings have a JSON form");
-    spool.storage().write(&path, &content).map_err(SpoolError::storage("writing", path))?;
+    spool.syncer.write_small(&path, &content).map_err(SpoolError::storage("writing", path))?;
     locked(&entry.state).phase = Phase::Finishing;
     spool.syncer.enqueue(entry);
     Ok(())

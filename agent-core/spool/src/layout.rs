@@ -15,6 +15,8 @@ pub(crate) const UPLOAD_NEW: &str = "upload.json.new";
 pub(crate) const REFUSED: &str = "refused.json";
 pub(crate) const REFUSED_NEW: &str = "refused.json.new";
 pub(crate) const LOCK: &str = "lock";
+/// Bytes held back for closing recordings on a full disk.
+pub(crate) const RESERVE: &str = ".reserve";
 /// Prefix of a directory that is being deleted.
 pub(crate) const TRASH: &str = ".trash-";
 

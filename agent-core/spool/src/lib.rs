@@ -12,6 +12,8 @@
 //! | `refused.json` | why the server will not have it; such an item is kept until a person decides |
 //! | `lock` | locked by the process that owns the item |
 //!
+//! and `<spool>/.reserve`, bytes held back for closing recordings on a disk that others filled.
+//!
 //! # What is synced when
 //!
 //! Callers append to the page cache and never wait for the disk's cache to be flushed or for the network; one thread
@@ -33,13 +35,18 @@
 //! file systems leave after a power cut, are no segments) and handed out by [`Spool::interrupted`], to be given a
 //! manifest that says so. Items locked by another process are left alone.
 //!
+//! A directory that cannot be written ([`Room::Unwritable`]) is opened all the same: what is finished is sent, the rest
+//! is left as it is until the directory can be written, and is recovered then.
+//!
 //! # Map
 //!
 //! [`spool`] the directory, [`item`] one recording being written, [`recovery`] what a crash left, `sync` the group
-//! sync, [`storage`] the file system behind a trait, [`upload`] the tus 1.0 client.
+//! sync, [`guard`] the judgement of the disk's room, `watch` its looks, [`storage`] the file system behind a trait,
+//! [`upload`] the tus 1.0 client.
 
 pub mod config;
 pub mod error;
+pub mod guard;
 pub mod info;
 pub mod item;
 pub mod layout;
@@ -54,11 +61,13 @@ mod receipt;
 #[cfg(test)]
 mod sim;
 mod sync;
+mod watch;
 
 pub use config::Limits;
 pub use error::SpoolError;
+pub use guard::Room;
 pub use info::{ItemInfo, Payload};
 pub use item::Item;
 pub use recovery::{EmptyItem, InterruptedItem};
 pub use spool::{ItemSummary, Phase, Spool};
-pub use upload::{UploadConfig, UploadStatus, Uploader};
+pub use upload::{Conditions, Network, UploadConfig, UploadControl, UploadStatus, Uploader};

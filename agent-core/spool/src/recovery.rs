@@ -20,6 +20,7 @@ use hindsight_wire::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -101,16 +102,30 @@ pub(crate) enum Found {
     Damaged,
 }
 
-/// Looks at every directory of the spool that no other process owns.
-pub(crate) fn recover(storage: &dyn Storage, root: &Path) -> Result<Vec<Found>, SpoolError> {
-    let mut found = Vec::new();
+/// The directory, as found.
+#[derive(Default)]
+pub(crate) struct Recovered {
+    pub items: Vec<Found>,
+    /// Received items are still to be removed.
+    pub leftovers: bool,
+}
+
+/// Looks at every directory of the spool that no other process owns, but for those in `known`.
+pub(crate) fn recover(
+    storage: &dyn Storage,
+    root: &Path,
+    known: &BTreeSet<RecordingId>,
+) -> Result<Recovered, SpoolError> {
+    let (mut found, mut leftovers) = (Vec::new(), false);
     for name in storage.list(root).map_err(SpoolError::storage("listing", root))? {
         let dir = root.join(&name);
         if name.starts_with(TRASH) {
-            storage.remove_dir(&dir).map_err(SpoolError::storage("removing", &dir))?;
+            leftovers = true;
         } else if name.starts_with(".damaged-") {
             found.push(Found::Damaged);
-        } else if let Ok(recording) = name.parse::<RecordingId>() {
+        } else if let Ok(recording) = name.parse::<RecordingId>()
+            && !known.contains(&recording)
+        {
             match recover_item(storage, root, recording, dir) {
                 Ok(item) => found.extend(item),
                 // One bad item does not keep the others from being recorded and sent; it is left as it is.
@@ -122,7 +137,28 @@ pub(crate) fn recover(storage: &dyn Storage, root: &Path) -> Result<Vec<Found>, 
         }
     }
     storage.sync_dir(root).map_err(SpoolError::storage("syncing", root))?;
-    Ok(found)
+    Ok(Recovered { items: found, leftovers })
+}
+
+/// The items that are complete, of a directory in which nothing can be changed.
+pub(crate) fn finished(storage: &dyn Storage, root: &Path) -> Vec<Entry> {
+    let names = storage.list(root).unwrap_or_default();
+    let recordings = names.iter().filter_map(|name| name.parse::<RecordingId>().ok());
+    recordings
+        .filter_map(|recording| finished_item(storage, recording, root.join(recording.to_string())))
+        .collect()
+}
+
+fn finished_item(storage: &dyn Storage, recording: RecordingId, dir: PathBuf) -> Option<Entry> {
+    let len = storage.len(&dir.join(SEALED)).ok()?;
+    let state = newest_state(storage, &dir)?;
+    // Without a hash of all bytes: what was not finished before the disk became read-only waits.
+    if !state.finished || !has_whole_manifest(storage, &dir, &state, len).ok()? {
+        return None;
+    }
+    let phase = refused(storage, &dir).map_or(Phase::Finished, Phase::Refused);
+    let upload = SavedUpload::load(storage, &dir);
+    Some(entry(recording, dir, len, state, phase, None, upload))
 }
 
 fn recover_item(

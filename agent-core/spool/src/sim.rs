@@ -35,6 +35,8 @@ struct Fs {
     operations: u64,
     fail_syncs: bool,
     room: Option<usize>,
+    read_only: bool,
+    fail_removals: bool,
 }
 
 #[derive(Default)]
@@ -161,6 +163,8 @@ impl SimDisk {
             operations: 0,
             fail_syncs: false,
             room: None,
+            read_only: false,
+            fail_removals: false,
         })
     }
 
@@ -202,7 +206,17 @@ impl SimDisk {
         locked(&self.fs).fail_syncs = fail;
     }
 
-    /// Room for this many bytes more in appended files.
+    /// Nothing can be changed any more, or it can again.
+    pub fn set_read_only(&self, read_only: bool) {
+        locked(&self.fs).read_only = read_only;
+    }
+
+    /// Directories cannot be removed.
+    pub fn fail_removals(&self, fail: bool) {
+        locked(&self.fs).fail_removals = fail;
+    }
+
+    /// Room for this many bytes more.
     pub fn set_room(&self, room: Option<usize>) {
         locked(&self.fs).room = room;
     }
@@ -216,6 +230,12 @@ impl SimDisk {
         }
         fs
     }
+
+    /// A step that changes something.
+    fn change(&self) -> io::Result<std::sync::MutexGuard<'_, Fs>> {
+        let fs = self.step();
+        if fs.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(fs) }
+    }
 }
 
 struct SimFile {
@@ -225,7 +245,7 @@ struct SimFile {
 
 impl AppendFile for SimFile {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut fs = self.disk.step();
+        let mut fs = self.disk.change()?;
         let written = fs.room.map_or(bytes.len(), |room| room.min(bytes.len()));
         fs.room = fs.room.map(|room| room - written);
         let Inode::File { content, .. } = &mut fs.inodes[self.inode] else { return Err(not_found()) };
@@ -234,9 +254,11 @@ impl AppendFile for SimFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        let mut fs = self.disk.step();
+        let mut fs = self.disk.change()?;
         let Inode::File { content, .. } = &mut fs.inodes[self.inode] else { return Err(not_found()) };
+        let freed = content.len().saturating_sub(len as usize);
         content.truncate(len as usize);
+        fs.room = fs.room.map(|room| room + freed);
         Ok(())
     }
 
@@ -258,10 +280,10 @@ impl Drop for SimLock {
 
 impl Storage for SimDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut fs = self.step();
-        if fs.find(path).is_ok() {
+        if locked(&self.fs).find(path).is_ok() {
             return Ok(());
         }
+        let mut fs = self.change()?;
         let (dir, name) = split(path);
         fs.inodes.push(Inode::Dir { entries: Entries::new(), durable: Entries::new(), unsynced: Vec::new() });
         let inode = fs.inodes.len() - 1;
@@ -292,19 +314,24 @@ impl Storage for SimDisk {
     }
 
     fn write(&self, path: &Path, new: &[u8]) -> io::Result<()> {
-        let mut fs = self.step();
+        let mut fs = self.change()?;
+        let before = fs.file(path).map_or(0, |content| content.len());
+        let room = fs.room.map_or(usize::MAX, |room| room + before);
+        let kept = new[..room.min(new.len())].to_vec();
+        fs.room = fs.room.map(|room| room + before - kept.len());
+        let result = if kept.len() < new.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) };
         if let Ok(content) = fs.file(path) {
-            *content = new.to_vec();
-            return Ok(());
+            *content = kept;
+            return result;
         }
         let (dir, name) = split(path);
-        fs.inodes.push(Inode::File { content: new.to_vec(), durable: Vec::new() });
+        fs.inodes.push(Inode::File { content: kept, durable: Vec::new() });
         let inode = fs.inodes.len() - 1;
-        fs.change(&dir, Change::Link(name, inode))
+        fs.change(&dir, Change::Link(name, inode)).and(result)
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn AppendFile>> {
-        let mut fs = self.step();
+        let mut fs = self.change()?;
         if fs.find(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -316,12 +343,12 @@ impl Storage for SimDisk {
     }
 
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
-        self.step().file(path)?.truncate(len as usize);
+        self.change()?.file(path)?.truncate(len as usize);
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut fs = self.step();
+        let mut fs = self.change()?;
         fs.find(from)?;
         let ((dir, from), (same, to)) = (split(from), split(to));
         assert_eq!(dir, same, "the spool renames inside one directory");
@@ -329,12 +356,17 @@ impl Storage for SimDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let mut fs = self.step();
+        let mut fs = self.change()?;
+        let freed = fs.file(path).map_or(0, |content| content.len());
+        fs.room = fs.room.map(|room| room + freed);
         let (dir, name) = split(path);
         fs.change(&dir, Change::Unlink(name))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        if locked(&self.fs).fail_removals {
+            return Err(io::Error::other("directory busy"));
+        }
         self.remove_file(path)
     }
 
@@ -358,8 +390,16 @@ impl Storage for SimDisk {
         Ok(locked(&self.fs).room.map_or(u64::MAX, |room| room as u64))
     }
 
+    fn writable(&self, dir: &Path) -> io::Result<()> {
+        let fs = locked(&self.fs);
+        if fs.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        fs.find(dir).map(drop)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
-        let free = self.step().locks.insert(path.to_owned());
+        let free = self.change()?.locks.insert(path.to_owned());
         Ok(free.then(|| Box::new(SimLock { disk: self.clone(), path: path.to_owned() }) as LockGuard))
     }
 }

@@ -1,21 +1,24 @@
 //! The spool directory.
 
 use crate::{
-    EmptyItem, InterruptedItem, Item, ItemInfo, Limits,
+    EmptyItem, InterruptedItem, Item, ItemInfo, Limits, Room,
     disk::Disk,
     entry::{Entry, EntryState, locked},
     error::SpoolError,
     layout::{LOCK, REFUSED, SEALED, TRASH, sendable_while_growing},
     recovery::{self, Found},
-    storage::{LockGuard, Storage},
+    storage::{LockGuard, Storage, is_unwritable},
     sync::Syncer,
 };
 use hindsight_wire::RecordingId;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::Ordering},
-    thread::JoinHandle,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{JoinHandle, current},
 };
 use tokio::sync::watch;
 
@@ -59,15 +62,21 @@ pub(crate) struct Inner {
     pub syncer: Arc<Syncer>,
     pub items: Mutex<BTreeMap<RecordingId, Arc<Entry>>>,
     pub interrupted: Mutex<Vec<RecordingId>>,
+    /// Their writers gave up, and the trimming failed: tried again at every look.
+    pub given_up: Mutex<Vec<RecordingId>>,
     empty: Mutex<Vec<EmptyItem>>,
-    damaged: u64,
+    damaged: AtomicU64,
+    /// What a crash left is recovered. Not so while the directory cannot be written.
+    recovered: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.syncer.close();
-        if let Some(thread) = locked(&self.thread).take()
+        // The sync thread itself may be the last that used it.
+        if let Some(thread) =
+            locked(&self.thread).take().filter(|thread| thread.thread().id() != current().id())
             && thread.join().is_err()
         {
             tracing::error!("the spool's sync thread panicked");
@@ -88,47 +97,55 @@ impl Spool {
         limits: Limits,
     ) -> Result<Self, SpoolError> {
         let root = dir.into();
-        storage.create_dir(&root).map_err(SpoolError::storage("making", &root))?;
-        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            storage.sync_dir(parent).map_err(SpoolError::storage("syncing", parent))?;
-        }
-        let found = recovery::recover(storage.as_ref(), &root)?;
+        let writable = match make(storage.as_ref(), &root) {
+            Err(error) if error.is_unwritable() => {
+                tracing::error!(%error, "the spool cannot be written; what is finished in it is sent");
+                false
+            }
+            made => made.map(|()| true)?,
+        };
         let syncer = Arc::new(Syncer::new(storage, root, limits));
-        let mut inner = Inner {
+        let inner = Arc::new(Inner {
             syncer: syncer.clone(),
             items: Mutex::default(),
             interrupted: Mutex::default(),
+            given_up: Mutex::default(),
             empty: Mutex::default(),
-            damaged: 0,
+            damaged: AtomicU64::new(0),
+            recovered: AtomicBool::new(false),
             thread: Mutex::default(),
-        };
-        for found in found {
-            match found {
-                Found::Item(entry) => {
-                    if entry.phase() == Phase::Interrupted {
-                        locked(&inner.interrupted).push(entry.recording);
-                    }
-                    locked(&inner.items).insert(entry.recording, Arc::new(*entry));
-                }
-                Found::Empty(empty) => locked(&inner.empty).push(*empty),
-                Found::Damaged => inner.damaged += 1,
-            }
+        });
+        if writable {
+            inner.recover()?;
+        } else {
+            inner.take_finished();
         }
+        syncer.look();
+        let looking = Arc::downgrade(&inner);
+        let looked = move || {
+            if let Some(inner) = looking.upgrade() {
+                inner.looked();
+            }
+        };
         let thread = std::thread::Builder::new()
             .name("spool-sync".to_owned())
-            .spawn(move || syncer.run())
+            .spawn(move || syncer.run(looked))
             .map_err(SpoolError::storage("starting the sync thread of", inner.root()))?;
         locked(&inner.thread).replace(thread);
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner })
     }
 
     /// Opens a new item. Writes only to the page cache; it is durable after the next group sync.
     pub fn create(&self, recording: RecordingId, info: ItemInfo) -> Result<Item, SpoolError> {
         let inner = &self.inner;
         let storage = inner.storage();
-        let (free, limit) = (self.free_bytes()?, inner.syncer.limits.min_free_bytes);
-        if free < limit {
-            return Err(SpoolError::Full { free, limit });
+        match inner.syncer.judge() {
+            Room::Enough | Room::Low => {}
+            Room::Full | Room::Exhausted => {
+                let (free, limit) = (self.free_bytes()?, inner.syncer.limits.min_free_bytes);
+                return Err(SpoolError::Full { free, limit });
+            }
+            Room::Unwritable(reason) => return Err(SpoolError::Unwritable(reason)),
         }
         if locked(&inner.items).contains_key(&recording) {
             return Err(SpoolError::Exists(recording));
@@ -151,7 +168,7 @@ impl Spool {
             upload: None,
         };
         let entry = Arc::new(Entry::new(recording, dir, 0, state));
-        entry.write_state(storage, &mut locked(&entry.state))?;
+        entry.write_state(&inner.syncer, &mut locked(&entry.state))?;
         locked(&inner.items).insert(recording, entry.clone());
         inner.syncer.enqueue(&entry);
         Ok(Item::new(inner.clone(), entry, file))
@@ -187,13 +204,19 @@ impl Spool {
 
     /// Directories found at the start that were no items any more (kept as `.damaged-<id>`).
     pub fn damaged(&self) -> u64 {
-        self.inner.damaged
+        self.inner.damaged.load(Ordering::Relaxed)
     }
 
     /// Free bytes on the spool's disk.
     pub fn free_bytes(&self) -> Result<u64, SpoolError> {
         let root = self.inner.root();
         self.inner.storage().free_bytes(root).map_err(SpoolError::storage("measuring", root))
+    }
+
+    /// How much room there is, as it changes. At [`Room::Exhausted`] the owner ends what it records; when the directory
+    /// can be written again, [`Spool::interrupted`] may have more.
+    pub fn room(&self) -> watch::Receiver<Room> {
+        self.inner.syncer.room.subscribe()
     }
 
     /// Makes everything written so far durable; waits for the disk. For ordered shut-down.
@@ -231,7 +254,64 @@ impl Inner {
         &self.syncer.root
     }
 
-    /// Deletes an item in one step: a crash leaves it whole or as trash, never half.
+    /// Takes what a crash left, but for what this process has already.
+    fn recover(&self) -> Result<(), SpoolError> {
+        let known: BTreeSet<_> = locked(&self.items).keys().copied().collect();
+        let found = recovery::recover(self.storage(), self.root(), &known)?;
+        self.syncer.leftovers.store(found.leftovers, Ordering::Release);
+        let mut damaged = 0;
+        for found in found.items {
+            match found {
+                Found::Item(entry) => self.take(*entry),
+                Found::Empty(empty) => locked(&self.empty).push(*empty),
+                Found::Damaged => damaged += 1,
+            }
+        }
+        self.damaged.store(damaged, Ordering::Relaxed);
+        self.recovered.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn take(&self, entry: Entry) {
+        if entry.phase() == Phase::Interrupted {
+            locked(&self.interrupted).push(entry.recording);
+        }
+        locked(&self.items).insert(entry.recording, Arc::new(entry));
+    }
+
+    /// What can be sent of a directory that cannot be written.
+    fn take_finished(&self) {
+        for entry in recovery::finished(self.storage(), self.root()) {
+            self.take(entry);
+        }
+    }
+
+    /// After a look at the disk: what could not be done before may be possible now.
+    fn looked(&self) {
+        if matches!(*self.syncer.room.borrow(), Room::Unwritable(_)) {
+            return;
+        }
+        if !self.recovered.load(Ordering::Acquire) {
+            match self.recover() {
+                Ok(()) => self.syncer.notify_changed(),
+                Err(error) => tracing::warn!(%error, "the spool could not be recovered yet"),
+            }
+        }
+        for recording in std::mem::take(&mut *locked(&self.given_up)) {
+            let Some(entry) = locked(&self.items).get(&recording).cloned() else { continue };
+            match recovery::interrupt(self, &entry) {
+                Ok(true) => locked(&self.interrupted).push(recording),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%recording, %error, "giving up a recording failed again");
+                    locked(&self.given_up).push(recording);
+                }
+            }
+        }
+    }
+
+    /// Deletes an item in one step: a crash leaves it whole or as trash, never half. Trash that stays goes at the next
+    /// look.
     pub fn delete(&self, entry: &Entry) -> Result<(), SpoolError> {
         let trash = self.root().join(format!("{TRASH}{}", entry.recording));
         let storage = self.storage();
@@ -241,15 +321,32 @@ impl Inner {
         // Closed by whoever deletes: freeing a deleted file takes a disk long, and the group sync has no time.
         let file = locked(&entry.state).file.take();
         drop(file);
-        storage.remove_dir(&trash).map_err(SpoolError::storage("deleting", &trash))?;
+        if let Err(error) = storage.remove_dir(&trash) {
+            tracing::warn!(recording = %entry.recording, %error, "removing a deleted recording failed, tried again");
+            self.syncer.leftovers.store(true, Ordering::Release);
+        }
         self.syncer.notify_changed();
         Ok(())
     }
 }
 
+/// Makes the spool's directory, durably.
+fn make(storage: &dyn Storage, root: &Path) -> Result<(), SpoolError> {
+    storage.create_dir(root).map_err(SpoolError::storage("making", root))?;
+    storage.writable(root).map_err(SpoolError::storage("writing in", root))?;
+    if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        storage.sync_dir(parent).map_err(SpoolError::storage("syncing", parent))?;
+    }
+    Ok(())
+}
+
+/// `None`: another process has it. Where nothing can be changed there is nobody to be kept out.
 pub(crate) fn take_lock(storage: &dyn Storage, dir: &Path) -> Result<Option<LockGuard>, SpoolError> {
     let path = dir.join(LOCK);
-    storage.lock(&path).map_err(SpoolError::storage("locking", path))
+    match storage.lock(&path) {
+        Err(error) if is_unwritable(&error) => Ok(Some(Box::new(()))),
+        lock => lock.map_err(SpoolError::storage("locking", path)),
+    }
 }
 
 fn summary(entry: &Entry) -> ItemSummary {
@@ -260,5 +357,7 @@ fn summary(entry: &Entry) -> ItemSummary {
     ItemSummary { recording: entry.recording, phase, bytes, sendable, total }
 }
 
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod tests;

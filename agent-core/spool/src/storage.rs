@@ -27,7 +27,7 @@ pub trait Storage: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; no error when there is none.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Removes a directory and all in it.
+    /// Removes a directory and all in it; no error when there is none.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a file's content durable.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
@@ -37,6 +37,8 @@ pub trait Storage: Send + Sync + 'static {
     fn sync_everything(&self, dir: &Path) -> io::Result<bool>;
     /// Bytes that may still be written below `dir`.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Whether entries of `dir` can be made and removed; the error says why not.
+    fn writable(&self, dir: &Path) -> io::Result<()>;
     /// Takes a lock that ends with its holder's process; `None` when another holder has it.
     fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>>;
 }
@@ -49,4 +51,9 @@ pub trait AppendFile: Send + Sync {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Makes the content durable.
     fn sync(&self) -> io::Result<()>;
+}
+
+/// Whether this error says that nothing can be changed there, by anybody or by this user.
+pub(crate) fn is_unwritable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }

@@ -1,16 +1,20 @@
 //! The group sync: one thread that makes everything durable, so that no recorder waits for the disk.
 
 use crate::{
-    Phase,
+    Phase, Room,
     config::Limits,
     entry::{Entry, locked},
+    guard::Guard,
     layout::{MANIFEST, SEGMENT, STATE, STATE_NEW, STATE_SYNC},
     storage::{AppendFile, Storage},
 };
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 use tokio::sync::watch;
@@ -28,12 +32,19 @@ pub(crate) struct Syncer {
     wake: Condvar,
     /// One commit at a time.
     commit: Mutex<()>,
+    pub guard: Mutex<Guard>,
+    /// The guard's judgement.
+    pub room: watch::Sender<Room>,
+    /// Directories of received items may still be there.
+    pub leftovers: AtomicBool,
 }
 
 #[derive(Default)]
 struct Queue {
     dirty: Vec<Arc<Entry>>,
     urgent: bool,
+    /// A write found the disk full: look at once.
+    look: bool,
     closed: bool,
 }
 
@@ -58,8 +69,10 @@ enum Failure {
 impl Syncer {
     pub fn new(storage: Arc<dyn Storage>, root: PathBuf, limits: Limits) -> Self {
         let (changed, _) = watch::channel(0);
+        let (room, _) = watch::channel(Room::default());
         let (queue, commit) = (Mutex::default(), Mutex::default());
-        Self { storage, root, limits, changed, queue, wake: Condvar::new(), commit }
+        let (guard, leftovers) = (Mutex::new(Guard::new(limits.clone())), AtomicBool::new(false));
+        Self { storage, root, limits, changed, queue, wake: Condvar::new(), commit, guard, room, leftovers }
     }
 
     /// Asks for `entry` to be made durable.
@@ -81,6 +94,12 @@ impl Syncer {
         }
     }
 
+    /// A write failed for want of room, or of leave to write: the disk is looked at without delay.
+    pub fn look_soon(&self) {
+        locked(&self.queue).look = true;
+        self.wake.notify_one();
+    }
+
     pub fn notify_changed(&self) {
         self.changed.send_modify(|version| *version += 1);
     }
@@ -90,24 +109,39 @@ impl Syncer {
         self.wake.notify_one();
     }
 
-    /// The thread: sleeps while nothing is dirty, ends after a last commit when the spool is closed.
-    pub fn run(&self) {
-        while let Some(dirty) = self.next_group() {
+    /// The thread: commits what is dirty, looks at the disk in between, ends after a last commit when the spool is
+    /// closed. `looked` is called after every look.
+    pub fn run(&self, looked: impl Fn()) {
+        let mut next_look = Instant::now();
+        while let Some(dirty) = self.next_group(next_look) {
             self.commit(&dirty);
+            let asked = std::mem::take(&mut locked(&self.queue).look);
+            if asked || Instant::now() >= next_look {
+                self.look();
+                looked();
+                next_look = Instant::now() + self.limits.guard_interval();
+            }
         }
         self.commit_queued();
     }
 
-    fn next_group(&self) -> Option<Vec<Arc<Entry>>> {
+    /// What is dirty, when it is time; nothing, when the disk is to be looked at first; `None` at the end.
+    fn next_group(&self, next_look: Instant) -> Option<Vec<Arc<Entry>>> {
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
         let mut queue = locked(&self.queue);
         while queue.dirty.is_empty() && !queue.closed {
-            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            let left = until(next_look);
+            if left.is_zero() || queue.look {
+                return Some(Vec::new());
+            }
+            queue = self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let due = Instant::now() + self.limits.sync_interval();
         while !queue.urgent && !queue.closed {
-            let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            let left = until(due);
+            if left.is_zero() {
                 break;
-            };
+            }
             queue = self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         if queue.closed {
@@ -236,7 +270,7 @@ impl Syncer {
         }
         let mut state = locked(&work.entry.state);
         state.serial += 1;
-        self.storage.write(&work.entry.dir.join(STATE_SYNC), &state.file(true)).map_err(Failure::Entry)
+        self.write_small(&work.entry.dir.join(STATE_SYNC), &state.file(true)).map_err(Failure::Entry)
     }
 
     fn sync_finished(&self, work: &Work) -> Result<(), Failure> {

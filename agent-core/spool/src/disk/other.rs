@@ -22,3 +22,8 @@ pub fn sync_everything(_dir: &Path) -> io::Result<bool> {
 pub fn free_bytes(_dir: &Path) -> io::Result<u64> {
     Ok(u64::MAX)
 }
+
+pub fn writable(dir: &Path) -> io::Result<()> {
+    let read_only = fs::metadata(dir)?.permissions().readonly();
+    if read_only { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+}

@@ -14,18 +14,26 @@ use hindsight_wire::{
 use rand::{Rng as _, RngCore as _, SeedableRng as _, rngs::StdRng};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-const DIR: &str = "/spool";
+pub(super) const DIR: &str = "/spool";
 
 /// The group sync happens when a test says so.
-fn by_hand() -> Limits {
-    Limits { sync_interval_ms: 3_600_000, sync_segments: u64::MAX, min_free_bytes: 0 }
+pub(super) fn by_hand() -> Limits {
+    Limits {
+        sync_interval_ms: 3_600_000,
+        sync_segments: u64::MAX,
+        low_free_bytes: 0,
+        min_free_bytes: 0,
+        stop_free_bytes: 0,
+        reserve_bytes: 0,
+        guard_interval_ms: 3_600_000,
+    }
 }
 
-fn open(disk: &SimDisk) -> Spool {
+pub(super) fn open(disk: &SimDisk) -> Spool {
     Spool::open_on(Arc::new(disk.clone()), DIR, by_hand()).unwrap()
 }
 
-fn info() -> ItemInfo {
+pub(super) fn info() -> ItemInfo {
     ItemInfo {
         capture: CaptureId::new(),
         part: 1,
@@ -42,22 +50,22 @@ fn info() -> ItemInfo {
     }
 }
 
-fn signed(manifest: &Manifest) -> Signed {
+pub(super) fn signed(manifest: &Manifest) -> Signed {
     let document = serde_json::to_vec(manifest).unwrap();
     Signed { document: BASE64.encode(document), signature: String::new() }
 }
 
-fn bytes(rng: &mut StdRng, len: u64) -> Vec<u8> {
+pub(super) fn bytes(rng: &mut StdRng, len: u64) -> Vec<u8> {
     let mut bytes = vec![0; len as usize];
     rng.fill_bytes(&mut bytes);
     bytes
 }
 
-fn content(disk: &SimDisk, recording: RecordingId) -> Vec<u8> {
+pub(super) fn content(disk: &SimDisk, recording: RecordingId) -> Vec<u8> {
     disk.read(&Path::new(DIR).join(recording.to_string()).join(SEALED)).unwrap()
 }
 
-fn interrupted(spool: &Spool) -> BTreeMap<RecordingId, InterruptedItem> {
+pub(super) fn interrupted(spool: &Spool) -> BTreeMap<RecordingId, InterruptedItem> {
     spool.interrupted().into_iter().map(|item| (item.recording(), item)).collect()
 }
 

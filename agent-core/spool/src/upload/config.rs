@@ -22,8 +22,10 @@ pub struct UploadConfig {
     pub retry_base_ms: u64,
     /// Longest delay, milliseconds.
     pub retry_cap_ms: u64,
-    /// A request that takes longer has failed, milliseconds.
+    /// A request in which nothing moves for so long has failed, milliseconds.
     pub request_timeout_ms: u64,
+    /// Recordings that wait longer than this are a problem, minutes since they began.
+    pub backlog_minutes: u64,
 }
 
 impl Default for UploadConfig {
@@ -37,6 +39,7 @@ impl Default for UploadConfig {
             retry_base_ms: 500,
             retry_cap_ms: 30_000,
             request_timeout_ms: 60_000,
+            backlog_minutes: 60,
         }
     }
 }

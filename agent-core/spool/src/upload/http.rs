@@ -2,7 +2,9 @@
 
 use super::{
     config::UploadConfig,
+    paced::{Paced, Progress},
     state::{Answer, Outcome, Request},
+    throttle::Throttle,
 };
 use crate::error::SpoolError;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -12,7 +14,10 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
 };
 use ring::digest::{SHA256, digest};
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 /// Longest body of an answer that is read.
 const MAX_BODY: usize = 1 << 20;
@@ -22,7 +27,9 @@ const MAX_REASON: usize = 500;
 pub(crate) struct Http {
     client: Client,
     base: Url,
+    /// Longest time without progress: without a piece of the body taken, or an answer to its end.
     timeout: Duration,
+    throttle: Arc<Mutex<Throttle>>,
 }
 
 /// What a request carries besides itself.
@@ -37,28 +44,54 @@ pub(crate) struct Sending<'a> {
 }
 
 impl Http {
-    pub fn new(client: Client, config: &UploadConfig) -> Result<Self, SpoolError> {
+    pub fn new(
+        client: Client,
+        config: &UploadConfig,
+        throttle: Arc<Mutex<Throttle>>,
+    ) -> Result<Self, SpoolError> {
         let wrong = |reason: String| SpoolError::Configuration(format!("{}: {reason}", config.base_url));
         let base = Url::parse(&config.base_url).map_err(|error| wrong(error.to_string()))?;
         if base.cannot_be_a_base() || base.host().is_none() {
             return Err(wrong("no address of a server".to_owned()));
         }
-        Ok(Self { client, base, timeout: Duration::from_millis(config.request_timeout_ms) })
+        Ok(Self { client, base, timeout: Duration::from_millis(config.request_timeout_ms), throttle })
     }
 
     /// Sends one request; the body of an answer with status 200 is handed back beside it.
     pub async fn send(&self, request: &Request, sending: Sending<'_>) -> (Outcome, Vec<u8>) {
-        let response = match self.build(request, sending) {
-            Ok(builder) => builder.timeout(self.timeout).send().await,
-            Err(reason) => return (Outcome::Lost(reason), Vec::new()),
+        let progress = Progress::new();
+        let exchange = async {
+            match self.build(request, sending, &progress) {
+                Ok(builder) => match builder.send().await {
+                    Ok(response) => self.read(response).await,
+                    Err(error) => (Outcome::Lost(describe(&error)), Vec::new()),
+                },
+                Err(reason) => (Outcome::Local(reason), Vec::new()),
+            }
         };
-        match response {
-            Ok(response) => self.read(response).await,
-            Err(error) => (Outcome::Lost(describe(&error)), Vec::new()),
+        tokio::select! {
+            done = exchange => done,
+            () = self.stalled(&progress) => (Outcome::Lost("timed out".to_owned()), Vec::new()),
         }
     }
 
-    fn build(&self, request: &Request, sending: Sending<'_>) -> Result<RequestBuilder, String> {
+    /// Returns when nothing has moved for too long.
+    async fn stalled(&self, progress: &Progress) {
+        loop {
+            let limit = progress.last() + self.timeout;
+            if Instant::now() >= limit {
+                return;
+            }
+            tokio::time::sleep_until(limit.into()).await;
+        }
+    }
+
+    fn build(
+        &self,
+        request: &Request,
+        sending: Sending<'_>,
+        progress: &Progress,
+    ) -> Result<RequestBuilder, String> {
         let Sending { recording, kind, location, body } = sending;
         let api = |path: String| self.base.join(&path).map_err(|error| error.to_string());
         let upload = || {
@@ -91,7 +124,7 @@ impl Http {
                     Some(total) => builder.header("Upload-Length", total),
                     None => builder,
                 };
-                builder.body(body)
+                builder.body(reqwest::Body::wrap(Paced::new(body, self.throttle.clone(), progress.clone())))
             }
             Request::Manifest => self
                 .client

@@ -1,15 +1,23 @@
 //! The uploader: tus 1.0 (core, creation, creation-defer-length, checksum), the signed manifest, the signed receipt.
 //!
-//! [`state`] decides for one item and does no I/O; `http` speaks; [`service`] runs many items over a bounded number of
-//! connections. An item in trouble waits by itself: it holds no connection while it does.
+//! Without I/O: [`state`] decides for one item, [`queue`] whose turn it is, [`line`] whether the server can be reached at
+//! all, [`rules`] whether the network may be used and how fast, [`throttle`] when the next bytes leave. With it: `http`
+//! speaks, `paced` is the body of a request, `work` does one job, [`service`] is the loop.
 
 pub mod config;
 mod http;
+pub mod line;
+mod paced;
+pub mod queue;
+pub mod rules;
 pub(crate) mod saved;
 pub mod service;
 pub mod state;
 pub mod status;
+pub mod throttle;
+mod work;
 
 pub use config::UploadConfig;
-pub use service::Uploader;
+pub use rules::{Allowance, Conditions, Network};
+pub use service::{UploadControl, Uploader};
 pub use status::UploadStatus;

@@ -3,6 +3,7 @@
 use crate::{
     layout::{UPLOAD, UPLOAD_NEW},
     storage::Storage,
+    sync::Syncer,
 };
 use serde::{Deserialize, Serialize};
 use std::{io, path::Path};
@@ -22,11 +23,11 @@ impl SavedUpload {
         serde_json::from_slice(&storage.read(&dir.join(UPLOAD)).ok()?).ok()
     }
 
-    pub fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    pub fn store(&self, syncer: &Syncer, dir: &Path) -> io::Result<()> {
         let content = serde_json::to_vec(self).expect("a string and a flag have a JSON form");
         let next = dir.join(UPLOAD_NEW);
-        storage.write(&next, &content)?;
-        storage.sync_file(&next)?;
-        storage.rename(&next, &dir.join(UPLOAD))
+        syncer.write_small(&next, &content)?;
+        syncer.storage.sync_file(&next)?;
+        syncer.storage.rename(&next, &dir.join(UPLOAD))
     }
 }

@@ -1,34 +1,21 @@
-//! Many uploads over a bounded number of requests.
-//!
-//! Every item is in one of the standings of [`Standing`]. An item gets one request per turn and then goes to the end of
-//! the queue: a long backlog does not keep a growing call from being sent.
+//! The uploader's loop around the [`Queue`]: takes what the spool offers, gives out jobs, tells how it stands.
 
 use super::{
     config::UploadConfig,
-    http::{Http, Sending},
-    saved::SavedUpload,
-    state::{Answer, Local, Next, Outcome, Pace, Request, Upload},
+    http::Http,
+    queue::{Job, Offer, Queue, Turn},
+    rules::{Allowance, Conditions},
+    state::{Local, Outcome, Pace},
     status::UploadStatus,
+    throttle::Throttle,
+    work::Work,
 };
-use crate::{
-    ItemSummary, Phase, Spool,
-    entry::{Entry, locked},
-    error::SpoolError,
-    layout::{MANIFEST, REFUSED, REFUSED_NEW, SEALED},
-    receipt,
-    recovery::RefusedFile,
-    spool::take_lock,
-};
-use hindsight_wire::{
-    RecordingId, Timestamp,
-    manifest::{Media, Signed},
-};
+use crate::{ItemSummary, Phase, Spool, entry::locked, error::SpoolError};
+use hindsight_wire::RecordingId;
 use rand::{SeedableRng as _, rngs::StdRng};
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
-    io,
-    sync::Arc,
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -38,49 +25,31 @@ pub struct Uploader {
     work: Arc<Work>,
     pace: Pace,
     parallel: usize,
+    backlog: Duration,
     status: watch::Sender<UploadStatus>,
+    conditions: watch::Sender<Conditions>,
+    throttle: Arc<Mutex<Throttle>>,
 }
 
-/// What a request needs.
-struct Work {
-    spool: Spool,
-    http: Http,
-    ca_pem: String,
-}
+/// Tells an uploader what it has to mind; cheap to clone.
+#[derive(Clone)]
+pub struct UploadControl(watch::Sender<Conditions>);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// In the queue for a request.
-    Ready,
-    /// A request is under way.
-    Asking,
-    /// Waits for an instant.
-    Until(Instant),
-    /// Waits for the item to grow or end.
-    Growth,
-    /// Refused while it grows: the server is asked again when it is finished, and only then is the refusal kept.
-    Held,
-    /// Refused.
-    Kept,
-}
-
-struct Slot {
-    upload: Upload,
-    standing: Standing,
+impl UploadControl {
+    /// Changes the conditions; they hold at once, also for what is under way.
+    pub fn change(&self, change: impl FnOnce(&mut Conditions)) {
+        self.0.send_if_modified(|conditions| {
+            let before = conditions.clone();
+            change(conditions);
+            *conditions != before
+        });
+    }
 }
 
 struct Done {
     recording: RecordingId,
-    request: Job,
+    job: Job,
     outcome: Outcome,
-}
-
-/// What is done off the driver's own loop.
-#[derive(Clone, Debug)]
-enum Job {
-    Ask(Request),
-    Delete,
-    Keep(String),
 }
 
 impl Uploader {
@@ -92,7 +61,8 @@ impl Uploader {
         ca_pem: impl Into<String>,
         config: &UploadConfig,
     ) -> Result<Self, SpoolError> {
-        let http = Http::new(client, config)?;
+        let throttle = Arc::new(Mutex::new(Throttle::new(Instant::now())));
+        let http = Http::new(client, config, throttle.clone())?;
         let pace = Pace {
             chunk: config.chunk.max(1),
             growing_chunk: config.growing_chunk,
@@ -100,8 +70,10 @@ impl Uploader {
             backoff: config.backoff(),
         };
         let (status, _) = watch::channel(UploadStatus::default());
+        let (conditions, _) = watch::channel(Conditions::default());
         let work = Arc::new(Work { spool, http, ca_pem: ca_pem.into() });
-        Ok(Self { work, pace, parallel: config.parallel.max(1), status })
+        let (parallel, backlog) = (config.parallel.max(1), Duration::from_secs(60 * config.backlog_minutes));
+        Ok(Self { work, pace, parallel, backlog, status, conditions, throttle })
     }
 
     /// How the spool stands, from now on.
@@ -109,25 +81,39 @@ impl Uploader {
         self.status.subscribe()
     }
 
+    /// What tells it of policy, calls and networks.
+    pub fn control(&self) -> UploadControl {
+        UploadControl(self.conditions.clone())
+    }
+
     /// Uploads until it is dropped, which is safe at any time.
     pub async fn run(self) {
-        let mut changed = self.work.spool.changed();
+        let spool = &self.work.spool;
+        let (mut changed, mut room) = (spool.changed(), spool.room());
+        let mut conditions = self.conditions.subscribe();
         let (mut asking, mut run) = (JoinSet::new(), Run::new(&self));
+        run.take_conditions();
         run.take_items(Instant::now());
         loop {
-            run.start_requests(&mut asking);
-            let timer = run.next_timer();
+            run.start_jobs(&mut asking);
+            let timer = run.queue.next_timer();
             tokio::select! {
                 Some(done) = asking.join_next() => match done {
-                    Ok(done) => run.finish_request(done, Instant::now()),
+                    Ok(done) => run.finish_job(done, Instant::now()),
                     Err(error) => run.revive(&error, Instant::now()),
                 },
                 Ok(()) = changed.changed() => run.take_items(Instant::now()),
+                Ok(()) = conditions.changed() => run.take_conditions(),
+                Ok(()) = room.changed() => run.take_conditions(),
                 () = sleep_until(timer) => run.expire(Instant::now()),
+                () = tokio::time::sleep(STATUS_EVERY) => run.publish(),
             }
         }
     }
 }
+
+/// The free space and the age of what waits are told this often when nothing happens.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
 
 async fn sleep_until(at: Option<Instant>) {
     match at {
@@ -136,28 +122,19 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// The driver's own books.
+/// The loop's own books.
 struct Run<'a> {
     uploader: &'a Uploader,
-    slots: HashMap<RecordingId, Slot>,
-    ready: VecDeque<RecordingId>,
-    jobs: HashMap<RecordingId, Job>,
-    timers: BinaryHeap<Reverse<(Instant, RecordingId)>>,
+    queue: Queue,
     underway: HashMap<tokio::task::Id, RecordingId>,
+    waits: Option<&'static str>,
     rng: StdRng,
 }
 
 impl<'a> Run<'a> {
     fn new(uploader: &'a Uploader) -> Self {
-        Self {
-            uploader,
-            slots: HashMap::new(),
-            ready: VecDeque::new(),
-            jobs: HashMap::new(),
-            timers: BinaryHeap::new(),
-            underway: HashMap::new(),
-            rng: StdRng::from_os_rng(),
-        }
+        let queue = Queue::new(uploader.pace, uploader.parallel);
+        Self { uploader, queue, underway: HashMap::new(), waits: None, rng: StdRng::from_os_rng() }
     }
 
     fn spool(&self) -> &'a Spool {
@@ -167,317 +144,121 @@ impl<'a> Run<'a> {
     /// The spool changed: new items, longer items, items that are gone.
     fn take_items(&mut self, now: Instant) {
         let items = self.spool().items();
-        if self.slots.len() > items.len() {
-            let here: std::collections::HashSet<_> = items.iter().map(|item| item.recording).collect();
-            self.slots.retain(|id, _| here.contains(id));
+        if self.queue.len() > items.len() {
+            let here: HashSet<_> = items.iter().map(|item| item.recording).collect();
+            self.queue.retain(|recording| here.contains(recording));
         }
         for item in &items {
-            let slot = self.slots.get(&item.recording).map(|slot| slot.standing);
-            let due = match slot {
-                None => {
-                    self.take_item(item);
-                    true
-                }
-                Some(Standing::Kept) if !matches!(item.phase, Phase::Refused(_)) => {
-                    self.take_item(item);
-                    true
-                }
-                Some(Standing::Held) if item.total.is_some() => {
-                    self.take_item(item);
-                    true
-                }
-                Some(Standing::Growth | Standing::Until(_)) => true,
-                Some(Standing::Ready | Standing::Asking | Standing::Held | Standing::Kept) => false,
-            };
-            if due {
-                self.evaluate(item, now);
-            }
+            self.offer(item, now);
         }
-        self.publish(&items);
+        self.publish();
     }
 
-    fn take_item(&mut self, item: &ItemSummary) {
-        let pace = self.uploader.pace;
+    fn offer(&mut self, item: &ItemSummary, now: Instant) {
         let saved = self.spool().entry(item.recording).and_then(|entry| locked(&entry.state).upload.clone());
-        let upload = match saved {
-            Some(saved) => Upload::resume(pace, Some(saved.location), saved.manifest_sent),
-            None if item.total.is_some() => Upload::resume(pace, None, false),
-            None => Upload::new(pace),
+        let offer = Offer {
+            recording: item.recording,
+            local: Local { sendable: item.sendable, total: item.total },
+            refused: matches!(item.phase, Phase::Refused(_)),
+            saved: saved.map(|saved| (saved.location, saved.manifest_sent)),
         };
-        self.slots.insert(item.recording, Slot { upload, standing: Standing::Growth });
+        self.queue.offer(&offer, now);
     }
 
-    fn evaluate(&mut self, item: &ItemSummary, now: Instant) {
-        let Some(slot) = self.slots.get_mut(&item.recording) else { return };
-        if matches!(item.phase, Phase::Refused(_)) {
-            slot.standing = Standing::Kept;
-            return;
-        }
-        let job = match slot.upload.poll(now, Local { sendable: item.sendable, total: item.total }) {
-            Next::Request(request) => Job::Ask(request),
-            Next::Delete => Job::Delete,
-            Next::Keep(reason) if item.total.is_none() => {
-                tracing::warn!(recording = %item.recording, reason, "growing recording refused, held back");
-                slot.standing = Standing::Held;
-                return;
-            }
-            Next::Keep(reason) => Job::Keep(reason),
-            Next::At(at) => {
-                if slot.standing != Standing::Until(at) {
-                    slot.standing = Standing::Until(at);
-                    self.timers.push(Reverse((at, item.recording)));
-                }
-                return;
-            }
-            Next::Growth => {
-                slot.standing = Standing::Growth;
-                return;
-            }
-        };
-        slot.standing = Standing::Ready;
-        self.jobs.insert(item.recording, job);
-        self.ready.push_back(item.recording);
-    }
-
-    fn evaluate_one(&mut self, recording: RecordingId, now: Instant) {
+    fn offer_again(&mut self, recording: RecordingId, now: Instant) {
         match self.spool().item(recording) {
-            Some(item) => self.evaluate(&item, now),
-            None => {
-                self.slots.remove(&recording);
-            }
+            Some(item) => self.offer(&item, now),
+            None => self.queue.retain(|other| *other != recording),
         }
     }
 
-    fn next_timer(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+    /// Policy, call, network or disk changed.
+    fn take_conditions(&mut self) {
+        let room = self.spool().room().borrow().clone();
+        let allowance = self.uploader.conditions.borrow().allowance(&room);
+        let (limit, waits) = match allowance {
+            Allowance::Send(limit) => (limit, None),
+            Allowance::Wait(reason) => (None, Some(reason)),
+        };
+        if waits != self.waits {
+            tracing::info!(waits, "uploads");
+        }
+        self.waits = waits;
+        self.queue.hold(waits.is_some());
+        if waits.is_none() {
+            self.queue.limit(limit);
+            locked(&self.uploader.throttle).set_rate(limit, Instant::now());
+        }
+        self.publish();
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some(Reverse((at, recording))) =
-            self.timers.peek().copied().filter(|entry| entry.0.0 <= now)
-        {
-            self.timers.pop();
-            // Older timers of the same item say nothing.
-            if self.slots.get(&recording).is_some_and(|slot| slot.standing == Standing::Until(at)) {
-                self.evaluate_one(recording, now);
-            }
+        while let Some(recording) = self.queue.due(now) {
+            self.offer_again(recording, now);
         }
     }
 
-    fn start_requests(&mut self, asking: &mut JoinSet<Done>) {
-        while asking.len() < self.uploader.parallel {
-            let Some(recording) = self.ready.pop_front() else { return };
-            let Some(job) = self.jobs.remove(&recording) else { continue };
-            let (Some(slot), Some(entry)) =
-                (self.slots.get_mut(&recording), self.uploader.work.spool.entry(recording))
-            else {
-                continue;
-            };
-            slot.standing = Standing::Asking;
+    fn start_jobs(&mut self, asking: &mut JoinSet<Done>) {
+        while let Some(Turn { recording, job, location }) = self.queue.next(Instant::now()) {
+            let entry = self.spool().entry(recording);
             let work = self.uploader.work.clone();
-            let location = slot.upload.location().map(str::to_owned);
             let task = asking.spawn(async move {
-                let outcome = work.perform(&entry, &job, location).await;
-                Done { recording, request: job, outcome }
+                let outcome = match entry {
+                    Some(entry) => work.perform(&entry, &job, location).await,
+                    None => Outcome::Local("the recording is gone".to_owned()),
+                };
+                Done { recording, job, outcome }
             });
             self.underway.insert(task.id(), recording);
         }
     }
 
-    fn finish_request(&mut self, done: Done, now: Instant) {
-        self.underway.retain(|_, recording| *recording != done.recording);
-        if let Job::Ask(request) = &done.request
-            && let Some(slot) = self.slots.get_mut(&done.recording)
-        {
-            let failures = slot.upload.failures();
-            slot.upload.handle(request, done.outcome, now, &mut self.rng);
-            if slot.upload.failures() > failures {
-                self.count_failure(done.recording);
+    fn finish_job(&mut self, Done { recording, job, outcome }: Done, now: Instant) {
+        self.underway.retain(|_, other| *other != recording);
+        let deleted = job == Job::Delete && matches!(outcome, Outcome::Answered(_));
+        let was_away = self.queue.is_away();
+        match self.queue.done(recording, &job, outcome, now, &mut self.rng) {
+            Some(reason) if matches!(job, Job::Ask(_)) => self.count_failure(recording, reason),
+            Some(reason) => {
+                tracing::warn!(%recording, reason, "the spool could not be changed after an answer, tried again");
             }
-        } else if let Outcome::Lost(reason) = done.outcome {
-            tracing::error!(recording = %done.recording, reason, "spool could not be changed after an answer");
-            if let Some(slot) = self.slots.get_mut(&done.recording) {
-                let at = now + self.uploader.pace.backoff.cap;
-                slot.standing = Standing::Until(at);
-                self.timers.push(Reverse((at, done.recording)));
-            }
-            return;
+            None => {}
         }
-        if matches!(done.request, Job::Delete) {
-            self.slots.remove(&done.recording);
+        if self.queue.is_away() != was_away {
+            tracing::info!(away = !was_away, "the server");
+            self.publish();
+        }
+        if deleted {
             self.uploader.status.send_modify(|status| status.received += 1);
-            tracing::info!(recording = %done.recording, "receipt verified, deleted from the spool");
-            return;
+            tracing::info!(%recording, "receipt verified, deleted from the spool");
         }
-        self.evaluate_one(done.recording, now);
+        self.offer_again(recording, now);
+        self.expire(now);
     }
 
-    /// A request's task panicked: a bug, but the item is not forgotten.
+    /// A job's task panicked: a bug, but the item is not forgotten.
     fn revive(&mut self, error: &tokio::task::JoinError, now: Instant) {
         tracing::error!(%error, "upload task failed");
-        if let Some(recording) = self.underway.remove(&error.id())
-            && let Some(slot) = self.slots.get_mut(&recording)
-        {
-            let at = now + self.uploader.pace.backoff.cap;
-            slot.standing = Standing::Until(at);
-            self.timers.push(Reverse((at, recording)));
+        if let Some(recording) = self.underway.remove(&error.id()) {
+            self.queue.revive(recording, now);
         }
     }
 
-    fn count_failure(&self, recording: RecordingId) {
-        let Some(slot) = self.slots.get(&recording) else { return };
-        let reason = slot.upload.last_failure().unwrap_or_default().to_owned();
-        tracing::debug!(%recording, failures = slot.upload.failures(), reason, "upload in trouble");
+    fn count_failure(&self, recording: RecordingId, reason: String) {
+        tracing::debug!(%recording, reason, "upload in trouble");
         self.uploader.status.send_modify(|status| {
             status.failures += 1;
             status.last_failure = Some(reason);
         });
     }
 
-    fn publish(&self, items: &[ItemSummary]) {
+    fn publish(&self) {
+        let items = self.spool().items();
         self.uploader.status.send_if_modified(|status| {
             let before = status.clone();
-            status.count(self.spool(), items);
+            status.count(self.spool(), &items, self.uploader.backlog);
+            (status.waits, status.away) = (self.waits, self.queue.is_away());
             *status != before
         });
-    }
-}
-
-impl Work {
-    async fn perform(self: &Arc<Self>, entry: &Arc<Entry>, job: &Job, location: Option<String>) -> Outcome {
-        let request = match job {
-            Job::Ask(request) => request,
-            Job::Delete => return self.on_disk(entry, |work, entry| work.spool.inner.delete(entry)).await,
-            Job::Keep(reason) => {
-                let reason = reason.clone();
-                return self.on_disk(entry, move |work, entry| work.keep(entry, reason)).await;
-            }
-        };
-        let (body, _lock) = match self.prepare(entry, request).await {
-            Ok(prepared) => prepared,
-            Err(reason) => return Outcome::Lost(reason),
-        };
-        let kind = match locked(&entry.state).info.media {
-            Media::Voice { .. } => "voice",
-            Media::Screen { .. } => "screen",
-        };
-        let manifest = (*request == Request::Receipt).then(|| self.manifest(entry));
-        let sending = Sending { recording: entry.recording, kind, location: location.as_deref(), body };
-        let (mut outcome, answered) = self.http.send(request, sending).await;
-        if let Outcome::Answered(answer) = &mut outcome
-            && let Err(reason) = self.conclude(entry, request, answer, &answered, location, manifest).await
-        {
-            return Outcome::Lost(reason);
-        }
-        outcome
-    }
-
-    /// What the request carries, and the item's lock where this process does not hold it anyway.
-    async fn prepare(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        request: &Request,
-    ) -> Result<(Vec<u8>, Option<crate::storage::LockGuard>), String> {
-        let (work, entry, request) = (self.clone(), entry.clone(), request.clone());
-        let prepared = tokio::task::spawn_blocking(move || {
-            let storage = work.spool.inner.storage();
-            let held = locked(&entry.state).lock.is_some();
-            let lock = if held {
-                None
-            } else {
-                let lock = take_lock(storage, &entry.dir).map_err(|error| error.to_string())?;
-                Some(lock.ok_or("another process works on this item")?)
-            };
-            let read = match request {
-                Request::Patch { len: 0, .. } => Ok(Vec::new()),
-                Request::Patch { offset, len, .. } => {
-                    storage.read_at(&entry.dir.join(SEALED), offset, len as usize).and_then(|bytes| {
-                        let whole = bytes.len() as u64 == len;
-                        whole.then_some(bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-                    })
-                }
-                Request::Manifest => storage.read(&entry.dir.join(MANIFEST)),
-                Request::Create { .. } | Request::Head | Request::Receipt => Ok(Vec::new()),
-            };
-            read.map(|body| (body, lock)).map_err(|error| format!("reading the spool: {error}"))
-        });
-        prepared.await.map_err(|error| error.to_string())?
-    }
-
-    fn manifest(&self, entry: &Entry) -> Result<Signed, String> {
-        let content = self.spool.inner.storage().read(&entry.dir.join(MANIFEST));
-        let content = content.map_err(|error| format!("manifest: {error}"))?;
-        serde_json::from_slice(&content).map_err(|error| format!("manifest: {error}"))
-    }
-
-    /// What must be on the disk before the answer counts, and what only this side can judge.
-    async fn conclude(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        request: &Request,
-        answer: &mut Answer,
-        body: &[u8],
-        location: Option<String>,
-        manifest: Option<Result<Signed, String>>,
-    ) -> Result<(), String> {
-        let saved = match (request, answer.status) {
-            (Request::Create { .. }, 200 | 201) => {
-                answer.location.clone().map(|location| SavedUpload { location, manifest_sent: false })
-            }
-            (Request::Manifest, 200..=299) => {
-                location.map(|location| SavedUpload { location, manifest_sent: true })
-            }
-            (Request::Receipt, 200) => {
-                let verified =
-                    manifest.unwrap_or_else(|| Err("no manifest".to_owned())).and_then(|manifest| {
-                        receipt::verify(body, entry.recording, &manifest, &self.ca_pem, Timestamp::now())
-                    });
-                answer.receipt = Some(verified);
-                None
-            }
-            _ => None,
-        };
-        let Some(saved) = saved else { return Ok(()) };
-        let stored = self.on_disk(entry, move |work, entry| {
-            let stored = saved.store(work.spool.inner.storage(), &entry.dir);
-            stored.map_err(SpoolError::storage("writing in", &entry.dir))?;
-            locked(&entry.state).upload = Some(saved);
-            Ok(())
-        });
-        match stored.await {
-            Outcome::Lost(reason) => Err(reason),
-            Outcome::Answered(_) => Ok(()),
-        }
-    }
-
-    /// Keeps the reason of a refusal beside the item.
-    fn keep(&self, entry: &Entry, reason: String) -> Result<(), SpoolError> {
-        let storage = self.spool.inner.storage();
-        tracing::warn!(recording = %entry.recording, reason, "recording refused by the server, kept");
-        let content =
-            serde_json::to_vec(&RefusedFile { reason: reason.clone() }).expect("a string has a JSON form");
-        let (next, place) = (entry.dir.join(REFUSED_NEW), entry.dir.join(REFUSED));
-        let stored = storage
-            .write(&next, &content)
-            .and_then(|()| storage.sync_file(&next))
-            .and_then(|()| storage.rename(&next, &place))
-            .and_then(|()| storage.sync_dir(&entry.dir));
-        stored.map_err(SpoolError::storage("writing", place))?;
-        locked(&entry.state).phase = Phase::Refused(reason);
-        self.spool.inner.syncer.notify_changed();
-        Ok(())
-    }
-
-    async fn on_disk(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        change: impl FnOnce(&Work, &Entry) -> Result<(), SpoolError> + Send + 'static,
-    ) -> Outcome {
-        let (work, entry) = (self.clone(), entry.clone());
-        match tokio::task::spawn_blocking(move || change(&work, &entry)).await {
-            Ok(Ok(())) => Outcome::Answered(Answer::default()),
-            Ok(Err(error)) => Outcome::Lost(error.to_string()),
-            Err(error) => Outcome::Lost(error.to_string()),
-        }
     }
 }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const FIRST_POLL: Duration = Duration::from_millis(250);
 /// Longest wait for a receipt that is not ready, when the server does not say how long.
 const LAST_POLL: Duration = Duration::from_secs(10);
+/// A PATCH is never cut smaller than this for the sake of a bad line.
+const SMALLEST_CHUNK: u64 = 16 << 10;
 /// Waits for a receipt after which the manifest is handed in again.
 const POLLS_PER_MANIFEST: u32 = 10;
 
@@ -92,8 +94,10 @@ pub struct Answer {
 pub enum Outcome {
     /// The server answered.
     Answered(Answer),
-    /// No answer: connection, time-out, local disk.
+    /// No answer: connection, time-out.
     Lost(String),
+    /// Not asked, or the answer not kept: this side's disk.
+    Local(String),
 }
 
 /// What to do now.
@@ -138,6 +142,9 @@ enum Step {
 #[derive(Clone, Debug)]
 pub struct Upload {
     pace: Pace,
+    /// Bytes of the next PATCH at most: halved when one is lost, doubled when one is acknowledged. What a bad line
+    /// makes us send again is never much.
+    chunk: u64,
     location: Option<String>,
     step: Step,
     failures: u32,
@@ -151,7 +158,16 @@ impl Upload {
     /// An item that nothing was sent of.
     pub fn new(pace: Pace) -> Self {
         let step = Step::Create;
-        Self { pace, location: None, step, failures: 0, last_failure: None, rewound: false, not_before: None }
+        Self {
+            pace,
+            chunk: pace.chunk,
+            location: None,
+            step,
+            failures: 0,
+            last_failure: None,
+            rewound: false,
+            not_before: None,
+        }
     }
 
     /// An item found at the start of the process: with the upload known of, and whether its manifest was accepted.
@@ -178,6 +194,18 @@ impl Upload {
     /// Failures since the last progress.
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// The server can be reached again: what failed for that is tried without delay.
+    pub fn retry_now(&mut self) {
+        if self.failures > 0 {
+            self.not_before = None;
+        }
+    }
+
+    /// Changes the most bytes of one PATCH: what a limit lets through in a sensible time.
+    pub fn set_most(&mut self, most: u64) {
+        self.pace.chunk = most.max(SMALLEST_CHUNK);
     }
 
     /// What to do now. Call again after every answer, change of the item, or [`Next::At`].
@@ -218,7 +246,7 @@ impl Upload {
         waiting_since: Option<Instant>,
     ) -> Next {
         let Some(available) = local.sendable.checked_sub(offset) else { return self.rewind(now, local) };
-        let len = available.min(self.pace.chunk);
+        let len = available.min(self.chunk).min(self.pace.chunk);
         if let Some(total) = local.total {
             if available == 0 && declared {
                 self.step = Step::Manifest { gone: false };
@@ -253,6 +281,13 @@ impl Upload {
         let answer = match outcome {
             Outcome::Answered(answer) => answer,
             Outcome::Lost(reason) => {
+                if let Request::Patch { len, .. } = request {
+                    self.step = Step::Locate;
+                    self.chunk = (len / 2).max(SMALLEST_CHUNK);
+                }
+                return self.trouble(reason, None, now, rng);
+            }
+            Outcome::Local(reason) => {
                 if matches!(request, Request::Patch { .. }) {
                     self.step = Step::Locate;
                 }
@@ -311,6 +346,7 @@ impl Upload {
         match (answer.status, answer.offset) {
             (200 | 204, Some(reached)) if reached == offset + len => {
                 self.step = Step::Send { offset: reached, declared, waiting_since: None };
+                self.chunk = self.chunk.saturating_mul(2).min(self.pace.chunk);
                 self.progress();
                 true
             }
