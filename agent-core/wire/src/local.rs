@@ -128,6 +128,19 @@ pub enum TrayState {
     Problem,
 }
 
+/// Why no pixel is kept now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PauseView {
+    /// Who asked: a login, `rule`, or `system`.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Why the voice is not paused too, when it was asked for and is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice_not: Option<String>,
+}
+
 /// The link to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -210,6 +223,8 @@ pub struct DesktopStatus {
     pub reasons: Vec<String>,
     /// Screens.
     pub capture: CaptureState,
+    /// Why no pixel is kept, also while nothing is captured.
+    pub pause: Option<PauseView>,
     /// Monitors being captured.
     pub monitors: u32,
     /// Backend of the capture.
