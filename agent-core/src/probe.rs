@@ -11,6 +11,8 @@ pub struct Found {
     pub backend: Backend,
     /// Its monitors.
     pub monitors: Vec<FoundMonitor>,
+    /// What is not as it should be, such as a monitor that the agent did not share.
+    pub remarks: Vec<String>,
     /// Why it cannot be used.
     pub error: Option<String>,
 }
@@ -33,19 +35,24 @@ pub struct FoundMonitor {
     pub first_picture_ms: u64,
 }
 
-/// Tries every backend. Pictures are taken and thrown away.
+/// Tries every backend. Pictures are taken and thrown away. Under Wayland this asks for the agent's consent, and keeps it.
 pub fn probe(display: Option<&str>) -> Vec<Found> {
     capture::BACKENDS.iter().map(|&backend| probe_one(backend, display)).collect()
 }
 
 fn probe_one(backend: Backend, display: Option<&str>) -> Found {
     match monitors(backend, display) {
-        Ok(monitors) => Found { backend, monitors, error: None },
-        Err(error) => Found { backend, monitors: Vec::new(), error: Some(error.to_string()) },
+        Ok((monitors, remarks)) => Found { backend, monitors, remarks, error: None },
+        Err(error) => {
+            Found { backend, monitors: Vec::new(), remarks: Vec::new(), error: Some(error.to_string()) }
+        }
     }
 }
 
-fn monitors(backend: Backend, display: Option<&str>) -> Result<Vec<FoundMonitor>, capture::CaptureError> {
+fn monitors(
+    backend: Backend,
+    display: Option<&str>,
+) -> Result<(Vec<FoundMonitor>, Vec<String>), capture::CaptureError> {
     let mut screens = capture::open(backend, display)?;
     if screens.poll()? == Layout::Changed {
         return Err(capture::CaptureError::LayoutChanged);
@@ -64,5 +71,5 @@ fn monitors(backend: Backend, display: Option<&str>) -> Result<Vec<FoundMonitor>
             first_picture_ms: started.elapsed().as_millis() as u64,
         });
     }
-    Ok(found)
+    Ok((found, screens.remarks().to_vec()))
 }

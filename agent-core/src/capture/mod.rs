@@ -19,6 +19,11 @@ mod system;
 #[cfg(windows)]
 #[path = "system/windows.rs"]
 mod system;
+#[cfg(all(target_os = "linux", feature = "wayland"))]
+mod wayland;
+#[cfg(all(target_os = "linux", not(feature = "wayland")))]
+#[path = "wayland/absent.rs"]
+mod wayland;
 pub mod windows;
 #[cfg(target_os = "linux")]
 pub mod x11;
@@ -68,6 +73,9 @@ pub enum CaptureError {
     /// A picture was refused.
     #[error("the display refused a picture: {0}")]
     Refused(String),
+    /// The person at this desktop, or the system on their behalf, does not allow it.
+    #[error("the screens may not be captured: {0}")]
+    NotAllowed(String),
     /// The operating system refused memory or a handle.
     #[error("shared memory: {0}")]
     Memory(#[from] std::io::Error),
@@ -92,13 +100,19 @@ pub trait Screens {
 
     /// Forgets what is known of the frames: the next grab of each monitor fetches all of it.
     fn invalidate(&mut self);
+
+    /// What whoever replays the pictures should know, and they do not show, such as a monitor that is missing.
+    fn remarks(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// Which backend takes the pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// What fits the session that the recorder runs in.
+    /// What fits the session that the recorder runs in: on Linux `wayland` where there is a Wayland compositor and no
+    /// display is set, else `x11`.
     #[default]
     Auto,
     /// X11 by our own code: damage, cursor, memory that no other process can open. The default on X11.
@@ -107,6 +121,9 @@ pub enum Backend {
     /// world-readable memory is closed before the first picture, its list of monitors (use after free) is not used,
     /// the cursor is drawn, a change of resolution is noticed.
     Scrap,
+    /// Wayland by the desktop portal and PipeWire: the agent is asked once. The default on Wayland. No windows can be
+    /// masked, because a compositor tells nobody of them.
+    Wayland,
     /// Windows.Graphics.Capture, by the `windows-capture` library. The default on Windows.
     WindowsGraphics,
     /// ScreenCaptureKit, by the library of that name. The default on macOS.

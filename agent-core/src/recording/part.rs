@@ -106,6 +106,9 @@ impl Part {
             changed: Vec::new(),
             dropped: 0,
         };
+        for remark in screens.remarks() {
+            part.timeline.note(remark.clone(), 0);
+        }
         let monitors = screens.monitors().to_vec();
         for (index, monitor) in monitors.iter().enumerate() {
             let mut frame = Frame::new(monitor.area.width, monitor.area.height);
@@ -125,7 +128,7 @@ impl Part {
                 started_at,
                 clock: (job.clock)(),
                 pauses: part.timeline.pauses.clone(),
-                notes: Vec::new(),
+                notes: part.timeline.notes.clone(),
             };
             let writer = WriterJob {
                 recording,
