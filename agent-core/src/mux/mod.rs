@@ -8,7 +8,7 @@ mod header;
 
 pub use header::{TIMESCALE, TrackShape, header};
 
-use hindsight_wire::manifest::IndexEntry;
+use hindsight_wire::manifest::{IndexEntry, Pictures};
 use mp4_atom::{Encode, FourCC, Mfhd, Moof, Tfdt, Tfhd, Traf, Trun, TrunEntry, TrunSamples};
 
 /// A fragment holds at most this much time.
@@ -114,6 +114,7 @@ impl Muxer {
             position: self.position,
             key: first.key,
             span_ms: None,
+            pictures: Some(Pictures { count: self.samples.len() as u32, bytes: self.data.len() as u32 }),
         };
         let base = ticks(first.at_us);
         let ends = self.samples.iter().skip(1).map(|sample| sample.at_us).chain([end_us]);

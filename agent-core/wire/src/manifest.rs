@@ -188,6 +188,19 @@ pub struct IndexEntry {
     /// packets that the network held back for long lie behind later ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_ms: Option<u64>,
+    /// What the fragment holds; absent for voice, and where the recorder did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<Pictures>,
+}
+
+/// What a fragment of a screen holds: with it the place of every byte of a replay is known before one is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pictures {
+    /// How many.
+    pub count: u32,
+    /// Their bytes, without the boxes around them.
+    pub bytes: u32,
 }
 
 /// The index of a voice recording names a cluster at most this often, milliseconds.
@@ -210,7 +223,7 @@ impl IndexEntry {
         }
         if index.last().is_none_or(|entry| last >= entry.time_ms + entry.span()) {
             let span_ms = (last - first >= INDEX_STEP_MS).then_some(last - first + 1);
-            index.push(IndexEntry { time_ms: first, position, key: true, span_ms });
+            index.push(IndexEntry { time_ms: first, position, key: true, span_ms, pictures: None });
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Reading our own fragmented MP4 (ISO/IEC 14496-12): top-level boxes, and what a `moof` says about time.
+//! Reading our own fragmented MP4 (ISO/IEC 14496-12): top-level boxes, and what a `moof` says about its pictures.
 
 use crate::{
     PlaybackError,
     plaintext::{Payload, Plaintext},
 };
+use hindsight_wire::manifest::Pictures;
 use mp4_atom::{Decode, Moof, Moov};
 use std::ops::Range;
 
@@ -19,12 +20,44 @@ pub struct TopBox {
     pub range: Range<u64>,
 }
 
-/// What a fragment says about itself. Times in ticks of the track's timescale.
+/// A picture as a `trun` describes it. Duration in ticks of the track's timescale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FragmentTimes {
+pub struct Sample {
+    pub duration: u32,
+    pub size: u32,
+    pub flags: u32,
+}
+
+impl Sample {
+    /// Whether decoding can start here.
+    pub fn key(&self) -> bool {
+        self.flags & NON_SYNC == 0
+    }
+}
+
+/// What a `moof` says: when its first picture shows, in ticks, and its pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fragment {
     pub start: u64,
-    pub duration: u64,
-    pub key: bool,
+    pub samples: Vec<Sample>,
+}
+
+impl Fragment {
+    /// Ticks of all pictures.
+    pub fn duration(&self) -> u64 {
+        self.samples.iter().map(|sample| u64::from(sample.duration)).sum()
+    }
+
+    /// Bytes of all pictures.
+    pub fn bytes(&self) -> u64 {
+        self.samples.iter().map(|sample| u64::from(sample.size)).sum()
+    }
+
+    /// For the index.
+    pub fn pictures(&self) -> Option<Pictures> {
+        let (count, bytes) = (self.samples.len().try_into().ok()?, self.bytes().try_into().ok()?);
+        Some(Pictures { count, bytes })
+    }
 }
 
 pub fn malformed(position: u64, reason: &'static str) -> PlaybackError {
@@ -76,14 +109,25 @@ pub async fn head<P: Payload>(plain: &Plaintext<P>) -> Result<(Moov, TopBox), Pl
     Err(malformed(position, "no moov before the first fragment"))
 }
 
-/// Times of the fragment whose `moof` is `at`.
-pub async fn times<P: Payload>(plain: &Plaintext<P>, at: &TopBox) -> Result<FragmentTimes, PlaybackError> {
-    let moof: Moof = atom(plain, at).await?;
-    let traf = moof.traf.first().ok_or_else(|| malformed(at.range.start, "a fragment without a track"))?;
+/// The fragment whose `moof` is `at`.
+pub async fn fragment<P: Payload>(plain: &Plaintext<P>, at: &TopBox) -> Result<Fragment, PlaybackError> {
+    read_moof(&atom::<Moof, P>(plain, at).await?, at.range.start)
+}
+
+/// The fragment of a whole `moof` that is at `position`.
+pub fn parse_moof(mut bytes: &[u8], position: u64) -> Result<Fragment, PlaybackError> {
+    let moof =
+        Moof::decode(&mut bytes).map_err(|_| malformed(position, "a header box that does not parse"))?;
+    read_moof(&moof, position)
+}
+
+fn read_moof(moof: &Moof, position: u64) -> Result<Fragment, PlaybackError> {
+    let traf = moof.traf.first().ok_or_else(|| malformed(position, "a fragment without a track"))?;
     let start = traf.tfdt.as_ref().map_or(0, |tfdt| tfdt.base_media_decode_time);
-    let default = u64::from(traf.tfhd.default_sample_duration.unwrap_or(0));
-    let samples = || traf.trun.iter().flat_map(|run| &run.samples);
-    let duration = samples().map(|s| s.duration.map_or(default, u64::from)).sum();
-    let flags = samples().next().and_then(|s| s.flags).or(traf.tfhd.default_sample_flags).unwrap_or(0);
-    Ok(FragmentTimes { start, duration, key: flags & NON_SYNC == 0 })
+    let samples = traf.trun.iter().flat_map(|run| &run.samples).map(|sample| Sample {
+        duration: sample.duration.or(traf.tfhd.default_sample_duration).unwrap_or(0),
+        size: sample.size.or(traf.tfhd.default_sample_size).unwrap_or(0),
+        flags: sample.flags.or(traf.tfhd.default_sample_flags).unwrap_or(0),
+    });
+    Ok(Fragment { start, samples: samples.collect() })
 }

@@ -1,7 +1,9 @@
 //! Index and length of a recording that a crash cut off, read from its plaintext in one pass and constant memory.
 
 use crate::{
-    PlaybackError, fragments, matroska,
+    PlaybackError,
+    fragments::{self, Sample},
+    matroska,
     plaintext::{Payload, Plaintext},
 };
 use hindsight_wire::manifest::IndexEntry;
@@ -81,16 +83,17 @@ pub async fn rebuild_screen<P: Payload>(plain: &Plaintext<P>) -> Result<Rebuilt,
             break;
         }
         match &found.kind {
-            b"moof" => open = Some((found.range.start, fragments::times(plain, &found).await?)),
+            b"moof" => open = Some((found.range.start, fragments::fragment(plain, &found).await?)),
             b"mdat" => {
-                if let Some((position, times)) = open.take() {
+                if let Some((position, fragment)) = open.take() {
                     rebuilt.index.push(IndexEntry {
-                        time_ms: times.start * 1000 / timescale,
+                        time_ms: fragment.start * 1000 / timescale,
                         position,
-                        key: times.key,
+                        key: fragment.samples.first().is_some_and(Sample::key),
                         span_ms: None,
+                        pictures: fragment.pictures(),
                     });
-                    rebuilt.duration_ms = (times.start + times.duration) * 1000 / timescale;
+                    rebuilt.duration_ms = (fragment.start + fragment.duration()) * 1000 / timescale;
                 }
             }
             _ => {}

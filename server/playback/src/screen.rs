@@ -1,29 +1,56 @@
-//! A screen recording as an MP4 that exists only as byte ranges: the recorder's own fragments behind a head that
-//! also says how long it is.
+//! A screen recording as an MP4 that exists only as byte ranges, made of the recorder's own fragments.
 //!
-//! There is no `sidx`: key frames are up to a minute apart and fragments two seconds, and players that jump by a `sidx`
-//! (all that are built on libavformat) leave out the fragments between the key frame and the place asked for, or read
-//! them twice; either way the picture is wrong. Without it they read on from the last key frame they know, and it is right.
+//! ```text
+//! recorded:  ftyp moov  moof mdat  moof mdat (free)  moof mdat  …      a fragment: 2 s, a key frame: 60 s
+//! replayed:  ftyp moov sidx   moof mdat─────────────────────┐  …      one fragment from key frame to key frame
+//! ```
+//!
+//! A player may start at a key frame only, and those that jump by a `sidx` (all that are built on libavformat) know
+//! one `moof` for each of its references, with one `trun`: with more they leave pictures out, or read them twice, and
+//! what is built on them is wrong. So the pictures from one key frame to the next are described by one `moof` and lie
+//! one behind the other. The index says how many pictures a fragment has and how many bytes; so the place of each
+//! byte is known at the start, and any range gives the same bytes.
+
+mod moof;
+mod window;
 
 use crate::{
     PlaybackError,
     fragments::{self, malformed},
     plaintext::{Payload, Plaintext},
 };
-use hindsight_wire::manifest::IndexEntry;
-use mp4_atom::{Encode, Mehd};
-use std::ops::Range;
+use hindsight_wire::manifest::{IndexEntry, Pictures};
+use moof::{BOX_HEADER, MOST_RUN, Run, moof_len, sidx, write_moof};
+use mp4_atom::{Encode, Mehd, Moov};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+use window::Window;
 
-/// Most bytes handed out at once.
+/// Most bytes handed out at once, and read ahead.
 const CHUNK: u64 = 256 * 1024;
+/// Read ahead while looking for one `moof` after the other.
+const MOOF_AHEAD: u64 = 16 * 1024;
 
 /// A recording that can be seen.
 pub struct Screen<P> {
     plaintext: Plaintext<P>,
-    /// `ftyp`, `moov`: stands for everything before the first fragment.
+    /// `ftyp`, `moov`, `sidx`: stand for everything before the first fragment.
     head: Vec<u8>,
-    /// Plaintext of the fragments.
-    fragments: Range<u64>,
+    fragments: Vec<Recorded>,
+    runs: Vec<Run>,
+    /// End of the last fragment in the plaintext.
+    end: u64,
+    /// The `moof` and `mdat` header made last, and of which run: a player reads a run from its start.
+    made: Mutex<Option<(usize, Arc<Vec<u8>>)>>,
+}
+
+/// A fragment as it was recorded.
+#[derive(Clone, Copy)]
+struct Recorded {
+    position: u64,
+    pictures: Pictures,
 }
 
 impl<P: Payload> Screen<P> {
@@ -33,30 +60,45 @@ impl<P: Payload> Screen<P> {
         index: &[IndexEntry],
         duration_ms: u64,
     ) -> Result<Self, PlaybackError> {
-        let (mut moov, at) = fragments::head(&plaintext).await?;
+        let (moov, at) = fragments::head(&plaintext).await?;
         let (first, last) = index.first().zip(index.last()).ok_or(PlaybackError::Empty)?;
         let end = end_of_fragment(&plaintext, last.position).await?;
-        if first.position < at.range.end || end < last.position {
-            return Err(malformed(first.position, "the index points before the first fragment"));
+        let grows = index.is_sorted_by(|a, b| a.position < b.position && a.time_ms <= b.time_ms);
+        if first.position < at.range.end || !grows {
+            return Err(malformed(first.position, "the index points before the first fragment, or back"));
         }
-        let movie_duration = duration_ms * u64::from(moov.mvhd.timescale) / 1000;
-        moov.mvhd.duration = movie_duration;
-        if let Some(mvex) = &mut moov.mvex {
-            mvex.mehd = Some(Mehd { fragment_duration: movie_duration });
+        let mut fragments = Vec::with_capacity(index.len());
+        let mut window = Window::new(&plaintext);
+        for entry in index {
+            let pictures = match entry.pictures {
+                Some(pictures) => pictures,
+                None => pictures_at(&mut window, entry.position, end).await?,
+            };
+            fragments.push(Recorded { position: entry.position, pictures });
         }
-        let mut head = plaintext.read(0..at.range.start).await?;
-        moov.encode(&mut head).map_err(|_| malformed(at.range.start, "a moov that cannot be written"))?;
-        Ok(Self { plaintext, head, fragments: first.position..end })
+        let mut runs = runs(index, &fragments);
+        if runs.iter().any(|run| run.len() >= MOST_RUN) {
+            return Err(malformed(first.position, "more between two key frames than a player takes"));
+        }
+        let head = plaintext.read(0..at.range.start).await?;
+        let head = make_head(head, moov, duration_ms, &runs)
+            .ok_or_else(|| malformed(at.range.start, "a moov that cannot be written"))?;
+        let mut place = head.len() as u64;
+        for run in &mut runs {
+            run.place = place;
+            place += run.len();
+        }
+        Ok(Self { plaintext, head, fragments, runs, end, made: Mutex::default() })
     }
 
     /// Bytes of the MP4 file.
     pub fn len(&self) -> u64 {
-        self.head.len() as u64 + self.fragments.end - self.fragments.start
+        self.runs.last().map_or(self.head.len() as u64, |run| run.place + run.len())
     }
 
     /// Whether there is no fragment.
     pub fn is_empty(&self) -> bool {
-        self.fragments.is_empty()
+        self.runs.is_empty()
     }
 
     /// Segments opened so far.
@@ -74,21 +116,148 @@ impl<P: Payload> Screen<P> {
         if range.start < head {
             return Ok(self.head[range.start as usize..range.end.min(head) as usize].to_vec());
         }
-        let from = self.fragments.start + range.start - head;
-        let to = (self.fragments.start + range.end - head).min(from + CHUNK);
-        self.plaintext.read(from..to).await
+        // There is a run before any place behind the head.
+        let number = self.runs.partition_point(|run| run.place <= range.start) - 1;
+        let run = &self.runs[number];
+        let (from, to) = (range.start - run.place, range.end - run.place);
+        let boxes = moof_len(run.pictures) + BOX_HEADER;
+        if from < boxes {
+            let made = self.boxes_of(number).await?;
+            return Ok(made[from as usize..to.min(boxes) as usize].to_vec());
+        }
+        let from = from - boxes;
+        self.pictures_of(run, from..(to - boxes).min(run.bytes).min(from + CHUNK)).await
+    }
+
+    /// `moof` and header of the `mdat` of a run.
+    async fn boxes_of(&self, number: usize) -> Result<Arc<Vec<u8>>, PlaybackError> {
+        let kept = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, made)) = kept.filter(|(of, _)| *of == number) {
+            return Ok(made);
+        }
+        let run = &self.runs[number];
+        let mut window = Window::new(&self.plaintext);
+        let (mut start, mut samples) = (None, Vec::new());
+        for recorded in &self.fragments[run.fragments.clone()] {
+            let fragment = moof_at(&mut window, recorded.position, self.end).await?;
+            if fragment.pictures() != Some(recorded.pictures) {
+                return Err(malformed(recorded.position, "another fragment than the index says"));
+            }
+            start.get_or_insert(fragment.start);
+            samples.extend(fragment.samples);
+        }
+        let made = Arc::new(write_moof(number, start.unwrap_or(0), &samples, run.bytes));
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, made.clone()));
+        Ok(made)
+    }
+
+    /// Bytes of a run's pictures, counted from its first.
+    async fn pictures_of(&self, run: &Run, wanted: Range<u64>) -> Result<Vec<u8>, PlaybackError> {
+        let mut out = Vec::with_capacity((wanted.end - wanted.start) as usize);
+        let mut window = Window::new(&self.plaintext);
+        let mut begin = 0;
+        for recorded in &self.fragments[run.fragments.clone()] {
+            let end = begin + u64::from(recorded.pictures.bytes);
+            let part = wanted.start.max(begin)..wanted.end.min(end);
+            if !part.is_empty() {
+                // What follows is wanted as well, as far as `wanted` goes; boxes between are few bytes.
+                let ahead = recorded.position + (wanted.end - begin).min(CHUNK);
+                let data = data_at(&mut window, recorded, ahead).await?;
+                let bytes = data + part.start - begin..data + part.end - begin;
+                out.extend_from_slice(window.get(bytes.clone(), bytes.end).await?);
+            }
+            begin = end;
+            if begin >= wanted.end {
+                break;
+            }
+        }
+        Ok(out)
     }
 }
 
-/// End of the `mdat` (and of padding behind it) of the fragment at `position`.
-async fn end_of_fragment<P: Payload>(plain: &Plaintext<P>, position: u64) -> Result<u64, PlaybackError> {
-    let (mut at, mut end) = (position, position);
-    while let Some(found) = fragments::box_at(plain, at).await? {
-        if found.range.end > plain.len() || (&found.kind == b"moof" && at != position) {
-            break;
-        }
-        at = found.range.end;
-        end = at;
+/// `ftyp` and `moov` as recorded, with the length, and the table of key frames.
+fn make_head(mut head: Vec<u8>, mut moov: Moov, duration_ms: u64, runs: &[Run]) -> Option<Vec<u8>> {
+    let movie_duration = duration_ms * u64::from(moov.mvhd.timescale) / 1000;
+    moov.mvhd.duration = movie_duration;
+    if let Some(mvex) = &mut moov.mvex {
+        mvex.mehd = Some(Mehd { fragment_duration: movie_duration });
     }
-    if end == position { Err(malformed(position, "the last fragment is cut off")) } else { Ok(end) }
+    let timescale = moov.trak.first()?.mdia.mdhd.timescale;
+    moov.encode(&mut head).ok()?;
+    head.extend(sidx(runs, duration_ms, timescale));
+    Some(head)
 }
+
+/// From key frame to key frame.
+fn runs(index: &[IndexEntry], fragments: &[Recorded]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (number, (entry, recorded)) in index.iter().zip(fragments).enumerate() {
+        match runs.last_mut() {
+            Some(run) if !entry.key => {
+                run.fragments.end = number + 1;
+                run.pictures += u64::from(recorded.pictures.count);
+                run.bytes += u64::from(recorded.pictures.bytes);
+            }
+            _ => runs.push(Run {
+                time_ms: entry.time_ms,
+                key: entry.key,
+                fragments: number..number + 1,
+                pictures: recorded.pictures.count.into(),
+                bytes: recorded.pictures.bytes.into(),
+                place: 0,
+            }),
+        }
+    }
+    runs
+}
+
+/// The fragment whose `moof` is at `position`.
+async fn moof_at<P: Payload>(
+    window: &mut Window<'_, P>,
+    position: u64,
+    end: u64,
+) -> Result<fragments::Fragment, PlaybackError> {
+    let ahead = (position + MOOF_AHEAD).min(end);
+    let len = window.box_len(position, b"moof", ahead).await?;
+    let bytes = window.get(position..position + len, ahead).await?;
+    fragments::parse_moof(bytes, position)
+}
+
+/// What a fragment holds whose index entry does not say.
+async fn pictures_at<P: Payload>(
+    window: &mut Window<'_, P>,
+    position: u64,
+    end: u64,
+) -> Result<Pictures, PlaybackError> {
+    let fragment = moof_at(window, position, end).await?;
+    fragment.pictures().ok_or_else(|| malformed(position, "a fragment of absurd size"))
+}
+
+/// Where the pictures of a fragment begin.
+async fn data_at<P: Payload>(
+    window: &mut Window<'_, P>,
+    recorded: &Recorded,
+    ahead: u64,
+) -> Result<u64, PlaybackError> {
+    let mdat = recorded.position + window.box_len(recorded.position, b"moof", ahead).await?;
+    let len = window.box_len(mdat, b"mdat", ahead).await?;
+    if len != u64::from(recorded.pictures.bytes) + BOX_HEADER {
+        return Err(malformed(mdat, "another fragment than the index says"));
+    }
+    Ok(mdat + BOX_HEADER)
+}
+
+/// End of the `mdat` of the fragment at `position`.
+async fn end_of_fragment<P: Payload>(plain: &Plaintext<P>, position: u64) -> Result<u64, PlaybackError> {
+    let mut at = position;
+    while let Some(found) = fragments::box_at(plain, at).await? {
+        at = found.range.end;
+        if &found.kind == b"mdat" && at <= plain.len() {
+            return Ok(at);
+        }
+    }
+    Err(malformed(position, "the last fragment is cut off"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -199,7 +199,13 @@ mod tests {
         let mut index = Vec::new();
         for second in 0..seconds {
             let time_ms = u64::from(second) * 1000;
-            index.push(IndexEntry { time_ms, position: plain.len() as u64, key: true, span_ms: None });
+            index.push(IndexEntry {
+                time_ms,
+                position: plain.len() as u64,
+                key: true,
+                span_ms: None,
+                pictures: None,
+            });
             let packets: Vec<_> = (0..50)
                 .flat_map(|n| [(1, n * 20, vec![second as u8; 160]), (2, n * 20, vec![0xd5; 160])])
                 .collect();
@@ -276,7 +282,7 @@ mod tests {
         let mut plain = sample::head();
         let position = plain.len() as u64;
         plain.extend(sample::cluster(2000, &[(1, 0, vec![0x00; 160])]));
-        let index = vec![IndexEntry { time_ms: 2000, position, key: true, span_ms: None }];
+        let index = vec![IndexEntry { time_ms: 2000, position, key: true, span_ms: None, pictures: None }];
         let voice = Voice::open(sealed(&plain).await, index, 3000).await.unwrap();
         let whole = all(&voice, 0..u64::MAX).await;
         assert!(whole[44..44 + 64_000].iter().all(|&b| b == 0));
@@ -295,7 +301,7 @@ mod tests {
         let mut index = Vec::new();
         for second in 0..4u8 {
             let (time_ms, position) = (u64::from(second) * 1000, plain.len() as u64);
-            index.push(IndexEntry { time_ms, position, key: true, span_ms: None });
+            index.push(IndexEntry { time_ms, position, key: true, span_ms: None, pictures: None });
             plain.extend(sample::cluster(u32::from(second) * 1000, &[(second + 1, 0, vec![0x00; 160])]));
         }
         let track = |number, party| VoiceTrack {

@@ -99,6 +99,7 @@ fn record(path: &Path, certificate: &str, seconds: u32) -> Result<(Uuid, Vec<Ind
             position: sealer.plaintext_len(),
             key: true,
             span_ms: None,
+            pictures: None,
         });
         sealer.write(&cluster(half), &mut sealed)?;
         file.write_all(&sealed)?;
