@@ -29,8 +29,10 @@ struct RecorderFile {
 impl Config {
     /// From the environment, the site's file, and the places of the user.
     pub fn load() -> anyhow::Result<Self> {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let config = variable(CONFIG).or_else(|| Some(PathBuf::from(SITE_FILE)).filter(|file| file.is_file()));
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let config =
+            variable(CONFIG).or_else(|| Some(PathBuf::from(SITE_FILE)).filter(|file| file.is_file()));
         let file = config.as_deref().map(read).transpose()?.unwrap_or_default();
         let data_dir = match variable(DATA_DIR).or(file.data_dir) {
             Some(dir) => dir,

@@ -25,12 +25,7 @@ pub struct Shell {
 
 impl Shell {
     /// At the start.
-    pub fn new(
-        config: Config,
-        settings: Settings,
-        events: mpsc::Sender<Event>,
-        recorder: Recorder,
-    ) -> Self {
+    pub fn new(config: Config, settings: Settings, events: mpsc::Sender<Event>, recorder: Recorder) -> Self {
         Self {
             config,
             events,
@@ -53,10 +48,8 @@ impl Shell {
 
     /// One window, one watcher.
     pub fn watching(&self, watcher: Option<JoinHandle<()>>) {
-        let before = std::mem::replace(
-            &mut *self.watching.lock().unwrap_or_else(PoisonError::into_inner),
-            watcher,
-        );
+        let before =
+            std::mem::replace(&mut *self.watching.lock().unwrap_or_else(PoisonError::into_inner), watcher);
         if let Some(before) = before {
             before.abort();
         }

@@ -4,11 +4,11 @@
 use crate::controller::View;
 use hindsight_wire::{
     Timestamp,
-    agent::{AgentState, CallAction, InteractionView, Medium, Problem, ProblemKind, Progress, RecordingState},
-    component::RecordingAction,
-    local::{
-        CaptureState, DesktopStatus, LOCAL_PROTOCOL, LinkState, SignedInPerson, SpoolStatus, TrayState,
+    agent::{
+        AgentState, CallAction, InteractionView, Medium, Problem, ProblemKind, Progress, RecordingState,
     },
+    component::RecordingAction,
+    local::{CaptureState, DesktopStatus, LOCAL_PROTOCOL, LinkState, SignedInPerson, SpoolStatus, TrayState},
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -52,10 +52,10 @@ pub fn idle() -> DesktopStatus {
 }
 
 /// A call, `index` makes its id.
-pub fn call(index: u128, progress: Progress, recording: RecordingState) -> InteractionView {
+pub fn call(index: u32, progress: Progress, recording: RecordingState) -> InteractionView {
     let on = progress != Progress::Ringing;
     InteractionView {
-        id: hindsight_wire::InteractionId(uuid(index)),
+        id: format!("01934f00-0000-7000-8000-{index:012}").parse().unwrap(),
         medium: Medium::Voice,
         from: "+49 30 1234567".to_owned(),
         to: "1001".to_owned(),
@@ -80,10 +80,6 @@ pub fn call(index: u128, progress: Progress, recording: RecordingState) -> Inter
                 .map(|(name, value)| (name.to_owned(), value.to_owned())),
         ),
     }
-}
-
-fn uuid(index: u128) -> hindsight_wire::uuid::Uuid {
-    hindsight_wire::uuid::Uuid::from_u128(0x0193_4f00_0000_7000_8000_0000_0000_0000 + index)
 }
 
 /// A call with this state of recording.
@@ -142,14 +138,20 @@ fn failing() -> DesktopStatus {
         (ProblemKind::Clock, "41 s ahead of the server"),
         (ProblemKind::KeyStore, "no secret service; the key is kept in a file of this user"),
     ];
-    let problem = |(kind, detail): (ProblemKind, &str)| Problem { kind, detail: detail.to_owned(), since: ago(95) };
+    let problem =
+        |(kind, detail): (ProblemKind, &str)| Problem { kind, detail: detail.to_owned(), since: ago(95) };
     DesktopStatus {
         tray: TrayState::Problem,
         link: LinkState::Down,
         capture: CaptureState::Recording,
         monitors: 1,
         interactions: vec![call(1, Progress::Established, RecordingState::Recording)],
-        spool: SpoolStatus { waiting: 37, waiting_bytes: 4_812_000_000, refused: 1, free_bytes: 1_200_000_000 },
+        spool: SpoolStatus {
+            waiting: 37,
+            waiting_bytes: 4_812_000_000,
+            refused: 1,
+            free_bytes: 1_200_000_000,
+        },
         clock_offset_ms: Some(41_250.0),
         problems: kinds.into_iter().map(problem).collect(),
         ..idle()
@@ -163,51 +165,69 @@ fn views() -> BTreeMap<&'static str, View> {
     ]);
     let uploading = SpoolStatus { waiting: 3, waiting_bytes: 41_700_000, ..idle().spool };
     let statuses = [
-        ("not-enrolled", DesktopStatus {
-            server: None,
-            link: LinkState::NotEnrolled,
-            clock_offset_ms: None,
-            ..signed_out()
-        }),
+        (
+            "not-enrolled",
+            DesktopStatus {
+                server: None,
+                link: LinkState::NotEnrolled,
+                clock_offset_ms: None,
+                ..signed_out()
+            },
+        ),
         ("signed-out", signed_out()),
         ("signed-out-sso", DesktopStatus { sso: true, ..signed_out() }),
         ("idle", idle()),
-        ("not-ready", DesktopStatus {
-            agent: AgentState { ready: false, reason: Some("Break".to_owned()), since: Some(ago(340)) },
-            own_recordings: false,
-            may_quit: false,
-            ..idle()
-        }),
-        ("ringing", DesktopStatus {
-            interactions: vec![call(1, Progress::Ringing, RecordingState::Off)],
-            ..idle()
-        }),
+        (
+            "not-ready",
+            DesktopStatus {
+                agent: AgentState { ready: false, reason: Some("Break".to_owned()), since: Some(ago(340)) },
+                own_recordings: false,
+                may_quit: false,
+                ..idle()
+            },
+        ),
+        (
+            "ringing",
+            DesktopStatus { interactions: vec![call(1, Progress::Ringing, RecordingState::Off)], ..idle() },
+        ),
         ("call-unrecorded", on_a_call(RecordingState::Off)),
         ("recording", on_a_call(RecordingState::Recording)),
         ("paused", on_a_call(RecordingState::Paused)),
         ("blended", blended()),
         ("uploading", DesktopStatus { tray: TrayState::Uploading, spool: uploading, ..idle() }),
         ("failing", failing()),
-        ("problem-link", DesktopStatus {
-            link: LinkState::Down,
-            ..problem(ProblemKind::Link, "connection refused (10.1.0.4:8443)")
-        }),
-        ("problem-refused", DesktopStatus {
-            person: None,
-            ..problem(ProblemKind::Refused, "the session has ended; sign in again")
-        }),
-        ("problem-capture", DesktopStatus {
-            capture: CaptureState::Failed,
-            ..problem(ProblemKind::Capture, "the display :0 cannot be opened")
-        }),
+        (
+            "problem-link",
+            DesktopStatus {
+                link: LinkState::Down,
+                ..problem(ProblemKind::Link, "connection refused (10.1.0.4:8443)")
+            },
+        ),
+        (
+            "problem-refused",
+            DesktopStatus {
+                person: None,
+                ..problem(ProblemKind::Refused, "the session has ended; sign in again")
+            },
+        ),
+        (
+            "problem-capture",
+            DesktopStatus {
+                capture: CaptureState::Failed,
+                ..problem(ProblemKind::Capture, "the display :0 cannot be opened")
+            },
+        ),
         ("problem-disk-low", problem(ProblemKind::DiskLow, "1.2 GB left on /home")),
         ("problem-disk-full", problem(ProblemKind::DiskFull, "the spool cannot be written: no space left")),
         ("problem-upload-refused", problem(ProblemKind::UploadRefused, "a recording of 12:03 was refused")),
         ("problem-upload-backlog", problem(ProblemKind::UploadBacklog, "the oldest has waited 3 hours")),
-        ("problem-clock", DesktopStatus {
-            clock_offset_ms: Some(-41_250.0),
-            ..problem(ProblemKind::Clock, "41 s behind the server")
-        }),
+        (
+            "problem-clock",
+            DesktopStatus {
+                clock_offset_ms: Some(-41_250.0),
+                ..problem(ProblemKind::Clock, "41 s behind the server")
+            },
+        ),
         ("problem-key-store", problem(ProblemKind::KeyStore, "the key store is locked; asked at each start")),
         ("problem-restarted", problem(ProblemKind::Restarted, "signal 9 ended it")),
         ("problem-other", problem(ProblemKind::Other, "something of a newer version")),

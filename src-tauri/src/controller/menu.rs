@@ -168,12 +168,7 @@ fn person(status: &DesktopStatus, words: &Words, menu: &mut Vec<Entry>) {
     if status.reasons.is_empty() {
         menu.push(ticked(Item::NotReady(None), words.not_ready, up, !agent.ready));
     } else {
-        let none = ticked(
-            Item::NotReady(None),
-            words.no_reason,
-            up,
-            !agent.ready && agent.reason.is_none(),
-        );
+        let none = ticked(Item::NotReady(None), words.no_reason, up, !agent.ready && agent.reason.is_none());
         let reasons = status.reasons.iter().map(|reason| {
             let now = !agent.ready && agent.reason.as_ref() == Some(reason);
             ticked(Item::NotReady(Some(reason.clone())), reason, up, now)
@@ -184,10 +179,7 @@ fn person(status: &DesktopStatus, words: &Words, menu: &mut Vec<Entry>) {
     menu.push(Entry::Separator);
     recording(status, words, menu);
     let name = if person.name.is_empty() { &person.login } else { &person.name };
-    menu.extend([
-        item(Item::SignOut, &format!("{} ({name})", words.sign_out), true),
-        Entry::Separator,
-    ]);
+    menu.extend([item(Item::SignOut, &format!("{} ({name})", words.sign_out), true), Entry::Separator]);
 }
 
 /// The controls that some interaction offers; all of them, grey, while there is one that offers none.
@@ -203,9 +195,8 @@ fn recording(status: &DesktopStatus, words: &Words, menu: &mut Vec<Entry>) {
             RecordingAction::Resume => words.resume,
             RecordingAction::Stop => words.stop,
         };
-        let offered = |interaction: &hindsight_wire::agent::InteractionView| {
-            interaction.recording.contains(&action)
-        };
+        let offered =
+            |interaction: &hindsight_wire::agent::InteractionView| interaction.recording.contains(&action);
         menu.push(item(Item::Recording(action), text, status.interactions.iter().any(offered)));
     }
     menu.push(Entry::Separator);

@@ -41,8 +41,8 @@ impl Notices {
         let words = language.words();
         let mut notices = Vec::new();
         for problem in &status.problems {
-            let known = before
-                .is_some_and(|before| before.problems.iter().any(|other| other.kind == problem.kind));
+            let known =
+                before.is_some_and(|before| before.problems.iter().any(|other| other.kind == problem.kind));
             let told = self.told.get(&problem.kind).is_some_and(|at| now.duration_since(*at) < AGAIN);
             // The shell tells of a restart itself; a lost link while nobody is signed in keeps nobody from work.
             let silent = problem.kind == ProblemKind::Restarted

@@ -169,7 +169,8 @@ fn a_choice_in_the_menu_is_one_request_for_each_interaction_that_offers_it() {
 #[test]
 fn a_pause_by_a_rule_is_told_of_and_one_of_their_own_is_not() {
     let mut rig = Rig::new();
-    rig.status(on_a_call(RecordingState::Recording)).on(Event::Chosen(Item::Recording(RecordingAction::Pause)));
+    rig.status(on_a_call(RecordingState::Recording))
+        .on(Event::Chosen(Item::Recording(RecordingAction::Pause)));
     rig.status(on_a_call(RecordingState::Paused));
     assert!(rig.titles().is_empty());
     rig.later(60).status(on_a_call(RecordingState::Recording)).status(on_a_call(RecordingState::Paused));

@@ -150,7 +150,10 @@ const GERMAN: Words = Words {
     failed: "Das hat nicht geklappt",
     problems: [
         ("Keine Verbindung zum Server", "Aufnahmen bleiben auf diesem Rechner und werden später gesendet."),
-        ("Der Server weist diesen Rechner ab", "Melden Sie sich neu an. Hilft das nicht, fragen Sie Ihre IT."),
+        (
+            "Der Server weist diesen Rechner ab",
+            "Melden Sie sich neu an. Hilft das nicht, fragen Sie Ihre IT.",
+        ),
         ("Der Bildschirm kann nicht aufgenommen werden", "Hindsight zeigt, warum. Melden Sie es Ihrer IT."),
         ("Wenig Speicherplatz frei", "Schaffen Sie Platz auf diesem Rechner oder fragen Sie Ihre IT."),
         (
@@ -159,8 +162,14 @@ const GERMAN: Words = Words {
         ),
         ("Der Server hat eine Aufnahme abgewiesen", "Sie bleibt auf diesem Rechner. Melden Sie es Ihrer IT."),
         ("Aufnahmen warten auf das Senden", "Lassen Sie diesen Rechner eingeschaltet und verbunden."),
-        ("Die Uhr dieses Rechners geht falsch", "Melden Sie es Ihrer IT: Aufnahmen passen sonst nicht zum Gespräch."),
-        ("Der Schlüsselspeicher fehlt oder ist gesperrt", "Eventuell müssen Sie sich bei jedem Start neu anmelden."),
+        (
+            "Die Uhr dieses Rechners geht falsch",
+            "Melden Sie es Ihrer IT: Aufnahmen passen sonst nicht zum Gespräch.",
+        ),
+        (
+            "Der Schlüsselspeicher fehlt oder ist gesperrt",
+            "Eventuell müssen Sie sich bei jedem Start neu anmelden.",
+        ),
         ("Der Rekorder wurde neu gestartet", "Er war unerwartet zu Ende gegangen. Die Aufnahme geht weiter."),
         ("Es gibt ein Problem", "Hindsight zeigt mehr dazu."),
     ],
