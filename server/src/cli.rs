@@ -93,7 +93,7 @@ pub enum ConfigCommand {
 
 #[derive(Subcommand)]
 pub enum EnrolCommand {
-    /// Prints an enrolment string, good for one device.
+    /// Prints an enrolment string, good for one device or for a number of them.
     New {
         /// What the device is: desktop, media-server, sip-server, resource-manager, web-services, crypto-server,
         /// recording-processor.
@@ -102,7 +102,12 @@ pub enum EnrolCommand {
         /// How long it is good for.
         #[arg(long, default_value_t = 24)]
         hours: u32,
+        /// How many devices may enrol with it: for a silent installation of many desktops.
+        #[arg(long, default_value = "1")]
+        uses: std::num::NonZeroU32,
     },
+    /// Makes every enrolment string worthless that was given out and is not used up.
+    End,
 }
 
 #[derive(Subcommand)]

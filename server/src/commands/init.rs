@@ -30,6 +30,7 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     net::{Ipv4Addr, UdpSocket},
+    num::NonZeroU32,
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -191,7 +192,7 @@ async fn site(
     let plan = hindsight_management::plan_file(database, file).await?;
     hindsight_management::apply(database, &plan, COMMAND_LINE, "init", Timestamp::now()).await?;
     let enrolment =
-        enrol::issue(database, DeviceKind::Desktop, ENROLMENT_HOURS, address, authority.fingerprint())
+        enrol::issue(database, DeviceKind::Desktop, (ENROLMENT_HOURS, NonZeroU32::MIN), address, authority.fingerprint())
             .await?;
     Ok(Noted { login: arguments.administrator.clone(), password: one_time, enrolment })
 }

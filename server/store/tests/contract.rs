@@ -21,7 +21,7 @@ use hindsight_wire::{
     DeviceId, InteractionId, PersonId, RecordingId, Timestamp, component::Dn, enrolment::DeviceKind,
     link::JournalEntry, policy::VoicePolicy,
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000_000);
@@ -167,6 +167,24 @@ async fn an_enrolment_code_is_good_once_for_its_kind_and_its_time() {
     assert_eq!(enrolment_codes::redeem(&mut write, &code, kind, first.id, NOW).await.unwrap(), Ok(()));
     let again = enrolment_codes::redeem(&mut write, &code, kind, second.id, NOW).await.unwrap();
     assert_eq!(again, Err(CodeRefused::Used));
+}
+
+#[tokio::test]
+async fn a_code_for_several_devices_is_good_for_so_many_until_it_is_ended() {
+    let (_directory, database) = database().await;
+    let mut write = database.write().await.unwrap();
+    let (until, kind) = (NOW.plus_ms(1000), DeviceKind::Desktop);
+    let two = NonZeroU32::new(2).unwrap();
+    let code = enrolment_codes::issue_for_many(&mut write, &[kind], two, NOW, until).await.unwrap();
+    let other = enrolment_codes::issue_for_many(&mut write, &[kind], two, NOW, until).await.unwrap();
+    for (serial, expected) in [(1, Ok(())), (2, Ok(())), (3, Err(CodeRefused::Used))] {
+        let device = device(kind, serial);
+        devices::add(&mut write, &device).await.unwrap();
+        let redeemed = enrolment_codes::redeem(&mut write, &code, kind, device.id, NOW).await.unwrap();
+        assert_eq!(redeemed, expected);
+    }
+    assert_eq!(enrolment_codes::end_all(&mut write, NOW).await.unwrap(), 1, "the first one is used up");
+    assert_eq!(enrolment_codes::check(&mut write, &other, kind, NOW).await.unwrap(), Err(CodeRefused::Expired));
 }
 
 #[tokio::test]
