@@ -67,7 +67,9 @@ impl Settings {
 
     fn rooted(mut self, data: &DataDirectory) -> Self {
         let web = &mut self.web_services;
-        for path in [&mut web.tls_certificate, &mut web.tls_key, &mut web.authority, &mut web.identity] {
+        let paths =
+            [&mut web.tls_certificate, &mut web.tls_key, &mut web.authority, &mut web.identity, &mut web.updates];
+        for path in paths {
             *path = data.path().join(&*path);
         }
         if self.crypto_server_url.is_empty() {

@@ -24,6 +24,8 @@ pub struct Config {
     pub authority: PathBuf,
     /// Directory of this component's identity (`device.pem`, `device.key`): it signs receipts.
     pub identity: PathBuf,
+    /// Directory of the updates that are offered to desktops.
+    pub updates: PathBuf,
     /// A console without a request for so long is signed out, minutes.
     pub idle_minutes: u32,
     /// No console session is longer, hours.
@@ -48,6 +50,7 @@ impl Default for Config {
             tls_key: "tls/web.key".into(),
             authority: "ca".into(),
             identity: "components/web-services".into(),
+            updates: "updates".into(),
             idle_minutes: 30,
             session_hours: 12,
             desktop_hours: 24,
