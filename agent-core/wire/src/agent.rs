@@ -34,6 +34,26 @@ pub enum Medium {
     WorkItem,
 }
 
+impl Medium {
+    /// Every kind.
+    pub const ALL: [Medium; 4] = [Medium::Voice, Medium::Chat, Medium::Email, Medium::WorkItem];
+
+    /// The name in messages, in the database and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Medium::Voice => "voice",
+            Medium::Chat => "chat",
+            Medium::Email => "email",
+            Medium::WorkItem => "work-item",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|medium| medium.as_str() == name)
+    }
+}
+
 /// How far an interaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,6 @@
 //! Configuration and commands for the voice components, sent over the link and cached by them on disk.
 
-use crate::{InteractionId, policy::VoicePolicy};
+use crate::{InteractionId, agent::CallAction, policy::VoicePolicy};
 use serde::{Deserialize, Serialize};
 
 /// What the voice components work from. Cached: they start and record with the server unreachable.
@@ -65,4 +65,18 @@ pub struct RecordingControl {
     pub by: String,
     /// Why.
     pub reason: String,
+}
+
+/// A request to the SIP server for one party of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallControl {
+    /// Which call.
+    pub interaction: InteractionId,
+    /// The party that asks: a DN that takes part in the call.
+    pub dn: String,
+    /// What to do.
+    pub action: CallAction,
+    /// Who asks (login).
+    pub by: String,
 }

@@ -6,7 +6,7 @@
 use crate::{
     CaptureId, InteractionId, PersonId, RecordingId, Timestamp,
     agent::{AgentAction, AgentEvent, Problem, Resume},
-    component::{RecordingControl, VoiceConfig},
+    component::{CallControl, RecordingControl, VoiceConfig},
     policy::CapturePolicy,
 };
 use serde::{Deserialize, Serialize};
@@ -72,7 +72,7 @@ pub enum Up {
         /// At most 100 at a time.
         entries: Vec<JournalEntry>,
     },
-    /// Answer to [`Down::Control`].
+    /// Answer to [`Down::Control`] and [`Down::CallControl`].
     ControlResult {
         /// As in the request.
         request: u64,
@@ -191,6 +191,13 @@ pub enum Down {
         request: u64,
         /// The command.
         control: RecordingControl,
+    },
+    /// Call control for one party of a call; only to SIP servers that speak version 2.
+    CallControl {
+        /// For [`Up::ControlResult`].
+        request: u64,
+        /// The command.
+        control: CallControl,
     },
     /// Capture the screens for this interaction.
     StartCapture {

@@ -2,8 +2,10 @@
 
 use crate::{
     ManagementError,
+    capture_section::CaptureSection,
     plan::{self, Plan, Step},
-    site_file::{CaptureSection, DnSection, PersonSection, SiteFile},
+    site_file::{AgentSection, DnSection, PersonSection, SiteFile},
+    voice::{agent_terms, captured_media},
 };
 use hindsight_store::{
     Connection, Database, changes,
@@ -11,12 +13,17 @@ use hindsight_store::{
     persons::{self, Person},
     settings,
 };
-use hindsight_wire::{Timestamp, policy::CapturePolicy};
+use hindsight_wire::{Timestamp, agent::Medium, policy::CapturePolicy};
 
 /// Setting: SIP domain.
 pub(crate) const REALM: &str = "realm";
 /// Setting: how screens are captured.
 pub(crate) const CAPTURE: &str = "capture";
+
+/// Setting: which media are captured; absent: all.
+pub(crate) const MEDIA: &str = "capture_media";
+/// Setting: what agents see.
+pub(crate) const AGENT: &str = "agent";
 
 /// Everything that a configuration file can set.
 #[derive(Clone, Default)]
@@ -27,6 +34,10 @@ pub struct Configuration {
     pub realm: String,
     /// How screens are captured.
     pub capture: CapturePolicy,
+    /// Which media are captured.
+    pub media: Vec<Medium>,
+    /// What agents see.
+    pub agent: AgentSection,
     /// By login.
     pub persons: Vec<Person>,
     /// By number.
@@ -39,6 +50,8 @@ pub async fn load(db: &mut Connection) -> Result<Configuration, ManagementError>
         version: changes::version(db).await?,
         realm: settings::get(db, REALM).await?.unwrap_or_default(),
         capture: settings::get(db, CAPTURE).await?.unwrap_or_default(),
+        media: captured_media(db).await?,
+        agent: agent_terms(db).await?,
         persons: persons::all(db).await?,
         dns: dns::all(db).await?,
     })
@@ -81,6 +94,8 @@ async fn carry_out(db: &mut Connection, step: &Step) -> Result<(), ManagementErr
     match step {
         Step::Realm(realm) => settings::put(db, REALM, realm).await?,
         Step::Capture(policy) => settings::put(db, CAPTURE, policy).await?,
+        Step::Media(media) => settings::put(db, MEDIA, media).await?,
+        Step::Agent(section) => settings::put(db, AGENT, section).await?,
         Step::AddPerson(person) => persons::put(db, person).await?,
         Step::ChangePerson(person, password) => {
             persons::set_profile(db, person.id, &person.name, &person.roles).await?;
@@ -126,7 +141,8 @@ pub async fn export(db: &mut Connection) -> Result<SiteFile, ManagementError> {
                 absent: false,
             })
             .collect(),
-        capture: Some(CaptureSection::from(&current.capture)),
+        capture: Some(CaptureSection::of(&current.capture, &current.media)),
+        agent: Some(current.agent),
         realm: Some(current.realm).filter(|realm| !realm.is_empty()),
     })
 }

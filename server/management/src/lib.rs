@@ -1,6 +1,6 @@
 //! Configuration of the site and who may sign in to it.
 //!
-//! - [`site_file`]: the form of `config apply FILE.toml`; [`plan`]: what a file would change (pure); [`configuration`]:
+//! - [`site_file`], [`capture_section`]: the form of `config apply FILE.toml`; [`plan`]: what a file would change (pure); [`configuration`]:
 //!   reading, applying and exporting it.
 //! - [`voice`]: what the voice components and the desktops are told; [`watch`]: when it changes.
 //! - [`password`], [`lockout`], [`authentication`]: sign-in with Argon2id and a lock-out.
@@ -9,6 +9,7 @@
 
 pub mod authentication;
 pub mod authority;
+pub mod capture_section;
 pub mod configuration;
 pub mod error;
 pub mod ha1;
@@ -23,4 +24,4 @@ pub use authority::SiteAuthority;
 pub use configuration::{Configuration, apply, export, load, plan_file};
 pub use error::ManagementError;
 pub use site_file::SiteFile;
-pub use voice::{capture_policy, set_recipients, voice_config};
+pub use voice::{agent_terms, capture_policy, captured_media, set_recipients, voice_config};

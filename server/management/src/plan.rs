@@ -2,15 +2,19 @@
 
 use crate::{
     ManagementError,
+    capture_section::CaptureSection,
     configuration::Configuration,
     ha1::ha1,
     password,
-    site_file::{CaptureSection, DnSection, PersonSection, SiteFile},
+    site_file::{AgentSection, DnSection, PersonSection, SiteFile},
 };
 use hindsight_store::{changes::ObjectChange, dns::OwnedDn, persons::Person};
-use hindsight_wire::{PersonId, component::Dn, policy::CapturePolicy};
+use hindsight_wire::{PersonId, agent::Medium, component::Dn, policy::CapturePolicy};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+
+/// Longest reason for "not ready".
+const LONGEST_REASON: usize = 100;
 
 /// A change to write.
 pub enum Step {
@@ -18,6 +22,10 @@ pub enum Step {
     Realm(String),
     /// Sets the capture policy.
     Capture(CapturePolicy),
+    /// Sets which media are captured.
+    Media(Vec<Medium>),
+    /// Sets what agents see.
+    Agent(AgentSection),
     /// Adds a person.
     AddPerson(Person),
     /// Sets name and roles of a person; their password too, when there is one here.
@@ -47,6 +55,9 @@ pub fn plan(current: &Configuration, file: &SiteFile) -> Result<Plan, Management
     let realm = plan.realm(current, file)?;
     if let Some(section) = &file.capture {
         plan.capture(current, section)?;
+    }
+    if let Some(section) = &file.agent {
+        plan.agent(current, section)?;
     }
     let mut people = Vec::new();
     for section in &file.persons {
@@ -114,19 +125,36 @@ impl Plan {
     }
 
     fn capture(&mut self, current: &Configuration, section: &CaptureSection) -> Result<(), ManagementError> {
-        if !(1..=15).contains(&section.frame_rate) {
-            return rule("capture: frame_rate is from 1 to 15");
+        if let Some(fault) = section.fault() {
+            return rule(format!("capture: {fault}"));
         }
-        if !(18..=40).contains(&section.quantiser) {
-            return rule("capture: quantiser is from 18 to 40");
-        }
-        if section.max_minutes == 0 {
-            return rule("capture: max_minutes is at least 1");
-        }
-        let policy = CapturePolicy::from(section);
+        let policy = section.policy();
         if policy != current.capture {
             self.note("capture".to_owned(), Some(json!(current.capture)), Some(json!(policy)));
             self.steps.push(Step::Capture(policy));
+        }
+        let mut media = section.media.clone();
+        media.sort_unstable_by_key(|medium| medium.as_str());
+        media.dedup();
+        let mut before = current.media.clone();
+        before.sort_unstable_by_key(|medium| medium.as_str());
+        if media != before {
+            self.note("capture/media".to_owned(), Some(json!(before)), Some(json!(media)));
+            self.steps.push(Step::Media(media));
+        }
+        Ok(())
+    }
+
+    fn agent(&mut self, current: &Configuration, section: &AgentSection) -> Result<(), ManagementError> {
+        let bad =
+            |reason: &String| reason.trim() != reason || reason.is_empty() || reason.len() > LONGEST_REASON;
+        if let Some(reason) = section.reasons.iter().find(|reason| bad(reason)) {
+            return rule(format!("agent: the reason {reason:?} is empty, too long or has blanks around it"));
+        }
+        unique("agent: reason", section.reasons.iter().cloned())?;
+        if *section != current.agent {
+            self.note("agent".to_owned(), Some(json!(current.agent)), Some(json!(section)));
+            self.steps.push(Step::Agent(section.clone()));
         }
         Ok(())
     }

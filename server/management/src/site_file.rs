@@ -3,9 +3,9 @@
 //! What a file does not name stays as it is, so a site may keep persons and DNs in several files. A DN is removed by
 //! `absent = true`. A person is never removed, for recordings and the audit log name them: `roles = []` lets them do nothing.
 
-use crate::ManagementError;
+use crate::{ManagementError, capture_section::CaptureSection};
 use hindsight_store::persons::PersonRole;
-use hindsight_wire::policy::{CapturePolicy, OfflinePolicy, VoicePolicy};
+use hindsight_wire::policy::VoicePolicy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -19,6 +19,9 @@ pub struct SiteFile {
     /// How screens are captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureSection>,
+    /// What agents see and may choose at their desktops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentSection>,
     /// Persons.
     #[serde(default, rename = "person", skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonSection>,
@@ -27,38 +30,14 @@ pub struct SiteFile {
     pub dns: Vec<DnSection>,
 }
 
-/// `[capture]`: fields left out take their default.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CaptureSection {
-    /// Frames a second, 1 to 15.
-    pub frame_rate: u32,
-    /// H.264 quantiser, 18 (fine) to 40 (coarse).
-    pub quantiser: u8,
-    /// Longest part of a capture, minutes.
-    pub max_minutes: u32,
-    /// What a desktop does while it cannot reach the server.
-    pub offline: Offline,
-}
-
-/// `offline = "none"` or `offline = { keep_minutes = 60 }`.
+/// `[agent]`: fields left out take their default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Offline {
-    /// No capture; the gap is listed.
-    #[default]
-    None,
-    /// Capture all the time, up to this many minutes per loss of the link.
-    #[serde(untagged)]
-    Keep(Keep),
-}
-
-/// `{ keep_minutes = 60 }`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Keep {
-    /// Limit.
-    pub keep_minutes: u32,
+#[serde(deny_unknown_fields, default)]
+pub struct AgentSection {
+    /// Reasons for "not ready" that agents choose from.
+    pub reasons: Vec<String>,
+    /// Agents may see and replay the recordings of their own interactions at their desktop.
+    pub own_recordings: bool,
 }
 
 /// `[[person]]`
@@ -123,41 +102,6 @@ fn without_source(error: &toml::de::Error, text: &str) -> String {
     format!("line {line}, column {column}: {}", error.message())
 }
 
-impl Default for CaptureSection {
-    fn default() -> Self {
-        Self::from(&CapturePolicy::default())
-    }
-}
-
-impl From<&CapturePolicy> for CaptureSection {
-    fn from(policy: &CapturePolicy) -> Self {
-        Self {
-            frame_rate: policy.frame_rate,
-            quantiser: policy.quantiser,
-            max_minutes: policy.max_minutes,
-            offline: match policy.offline {
-                OfflinePolicy::None => Offline::None,
-                OfflinePolicy::Keep { max_minutes } => Offline::Keep(Keep { keep_minutes: max_minutes }),
-            },
-        }
-    }
-}
-
-impl From<&CaptureSection> for CapturePolicy {
-    fn from(section: &CaptureSection) -> Self {
-        Self {
-            frame_rate: section.frame_rate,
-            quantiser: section.quantiser,
-            max_minutes: section.max_minutes,
-            offline: match &section.offline {
-                Offline::None => OfflinePolicy::None,
-                Offline::Keep(keep) => OfflinePolicy::Keep { max_minutes: keep.keep_minutes },
-            },
-            ..Self::default()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,16 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn the_offline_policy_has_two_forms() {
-        let keep = SiteFile::parse("[capture]\noffline = { keep_minutes = 30 }").unwrap().capture.unwrap();
-        assert_eq!(CapturePolicy::from(&keep).offline, OfflinePolicy::Keep { max_minutes: 30 });
-        let none = SiteFile::parse("[capture]\noffline = \"none\"").unwrap().capture.unwrap();
-        assert_eq!(CapturePolicy::from(&none), CapturePolicy::default());
-    }
-
-    #[test]
     fn what_is_written_reads_the_same() {
-        let text = "realm = \"a.test\"\n[capture]\noffline = { keep_minutes = 5 }\n[[person]]\nlogin = \"anna\"\nname = \"Anna\"\nroles = [\"agent\"]\ndn = \"1001\"\n[[dn]]\nnumber = \"1001\"\nrecord_voice = \"full-time\"\n";
+        let text = "realm = \"a.test\"\n[capture]\noffline = { keep_minutes = 5 }\nmasks = [{ program = \"vault\" }]\nmedia = [\"chat\"]\n[agent]\nreasons = [\"Lunch\"]\n[[person]]\nlogin = \"anna\"\nname = \"Anna\"\nroles = [\"agent\"]\ndn = \"1001\"\n[[dn]]\nnumber = \"1001\"\nrecord_voice = \"full-time\"\n";
         let first = SiteFile::parse(text).unwrap().to_text().unwrap();
         assert_eq!(SiteFile::parse(&first).unwrap().to_text().unwrap(), first);
     }

@@ -2,14 +2,20 @@
 
 use crate::{
     ManagementError,
-    configuration::{CAPTURE, REALM},
+    configuration::{AGENT, CAPTURE, MEDIA, REALM},
+    site_file::AgentSection,
 };
 use hindsight_store::{
     Connection, Database,
     changes::{self, ObjectChange},
     dns, settings,
 };
-use hindsight_wire::{Timestamp, component::VoiceConfig, policy::CapturePolicy};
+use hindsight_wire::{
+    Timestamp,
+    agent::Medium,
+    component::{Dn, VoiceConfig},
+    policy::CapturePolicy,
+};
 use ring::digest::{SHA256, digest};
 
 /// Setting: certificates of the recipients of new recordings, PEM.
@@ -17,10 +23,13 @@ const RECIPIENTS: &str = "recipients";
 
 /// What the voice components work from, with its version.
 pub async fn voice_config(db: &mut Connection) -> Result<VoiceConfig, ManagementError> {
+    // A site that captures no screens for calls asks for none.
+    let calls = captured_media(db).await?.contains(&Medium::Voice);
+    let dn = |owned: dns::OwnedDn| Dn { record_screen: owned.dn.record_screen && calls, ..owned.dn };
     Ok(VoiceConfig {
         version: changes::version(db).await?,
         realm: settings::get(db, REALM).await?.unwrap_or_default(),
-        dns: dns::all(db).await?.into_iter().map(|owned| owned.dn).collect(),
+        dns: dns::all(db).await?.into_iter().map(dn).collect(),
         recipients: recipients(db).await?,
     })
 }
@@ -28,6 +37,16 @@ pub async fn voice_config(db: &mut Connection) -> Result<VoiceConfig, Management
 /// How screens are captured. One policy for the whole site so far.
 pub async fn capture_policy(db: &mut Connection) -> Result<CapturePolicy, ManagementError> {
     Ok(settings::get(db, CAPTURE).await?.unwrap_or_default())
+}
+
+/// Which interactions are captured at DNs whose screens are recorded.
+pub async fn captured_media(db: &mut Connection) -> Result<Vec<Medium>, ManagementError> {
+    Ok(settings::get(db, MEDIA).await?.unwrap_or_else(|| Medium::ALL.to_vec()))
+}
+
+/// What agents see and may choose at their desktops.
+pub async fn agent_terms(db: &mut Connection) -> Result<AgentSection, ManagementError> {
+    Ok(settings::get(db, AGENT).await?.unwrap_or_default())
 }
 
 /// Certificates (PEM) of the recipients of new recordings, voice and screens.

@@ -3,8 +3,11 @@
 //! Voice components journal them and deliver them over the link; the web services append them to the store's event log.
 //! Consumers are idempotent: an event may arrive late and more than once.
 
-use hindsight_wire::{CaptureId, InteractionId, PersonId, RecordingId, Timestamp, manifest::Party};
+use hindsight_wire::{
+    CaptureId, InteractionId, PersonId, RecordingId, Timestamp, agent::Medium, manifest::Party,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One thing that happened to an interaction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +36,13 @@ pub enum What {
         record_voice: Vec<String>,
         /// DNs whose policy asks for their agents' screens.
         record_screen: Vec<String>,
+    },
+    /// The phone of a called DN rings.
+    CallRinging {
+        /// Where.
+        dn: String,
+        /// The phone can be told to answer (it takes `Event: talk`).
+        answerable: bool,
     },
     /// Answered: both parties speak.
     CallEstablished {
@@ -113,6 +123,37 @@ pub enum What {
     },
     /// Call detail record of one SIP session through the resource manager.
     SessionEnded(SessionRecord),
+    /// Another system announced an interaction of an agent: it goes on from here.
+    InteractionAnnounced(Announcement),
+    /// An announced interaction is over.
+    InteractionEnded {
+        /// Login, or name of the system.
+        by: String,
+    },
+}
+
+/// An interaction that another system announced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Announcement {
+    /// Of what kind.
+    pub medium: Medium,
+    /// Number or address of who began it.
+    pub from: String,
+    /// Number or address that it was for.
+    pub to: String,
+    /// Where its agent sits.
+    pub dn: String,
+    /// Its agent, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
+    /// Whether policy asks for the agent's screens.
+    pub record_screen: bool,
+    /// Data that came with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attached: BTreeMap<String, String>,
+    /// Who announced it: login, or name of the system.
+    pub by: String,
 }
 
 /// A party of an established call.

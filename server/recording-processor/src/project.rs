@@ -47,6 +47,7 @@ pub fn project(id: InteractionId, facts: &Facts, patience: Patience, now: Timest
     let manifests = || facts.recordings.iter().map(|owned| &owned.recording.manifest);
     Some(Interaction {
         id,
+        medium: facts.timeline.medium,
         started_at: story.started_at,
         established_at: facts.timeline.established_at,
         ended_at: story.ended_at,
@@ -208,8 +209,19 @@ fn weigh(
 fn span(owned: &Owned) -> Span {
     let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let recording = &owned.recording;
-    let length = owned.to_ms.or(recording.duration_ms).unwrap_or(owned.from_ms);
+    let length = end(owned).unwrap_or(owned.from_ms);
     Span::new(recording.started_at.plus_ms(ms(owned.from_ms)), recording.started_at.plus_ms(ms(length)))
+}
+
+/// Where it ends, media time; unknown while a recording that was cut is not repaired.
+fn end(owned: &Owned) -> Option<u64> {
+    [owned.to_ms, owned.recording.duration_ms].into_iter().flatten().min()
+}
+
+/// Where the span has to end, media time, when it goes on after `until`.
+pub fn too_long(owned: &Owned, until: Timestamp) -> Option<u64> {
+    let latest = u64::try_from(until.ms_since(owned.recording.started_at)).unwrap_or(0).max(owned.from_ms);
+    (latest < end(owned)?).then_some(latest)
 }
 
 /// Who sat at a DN: as a recorder said, else as a link did, else as was known before, else whose it is.
@@ -499,6 +511,21 @@ pub(crate) mod tests {
         };
         facts.links.insert("1001".into(), vec![link]);
         assert_eq!(now(&facts, 99).agents[0].person, Some(linked));
+    }
+
+    #[test]
+    fn a_screen_that_runs_on_after_its_call_belongs_to_it_until_the_end_only() {
+        let long = recording(voice_media(), 10, Some(90), State::Ready);
+        assert_eq!(too_long(&long, at(60)), Some(50_000));
+        assert_eq!(too_long(&long, at(90)), None);
+        // Cut once, it stays; a part that began after the end gives nothing.
+        assert_eq!(too_long(&Owned { to_ms: Some(50_000), ..long.clone() }, at(60)), None);
+        assert_eq!(too_long(&long, at(5)), Some(0));
+        // How long a broken one is, is not known; a cut must not make it seem longer than it is.
+        let broken = recording(voice_media(), 10, None, State::Repairing);
+        assert_eq!(too_long(&Owned { to_ms: None, ..broken }, at(60)), None);
+        let short = recording(voice_media(), 10, Some(30), State::Recovered);
+        assert_eq!(super::span(&Owned { to_ms: Some(50_000), ..short }), span(10, 30));
     }
 
     #[test]

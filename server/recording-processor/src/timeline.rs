@@ -2,10 +2,10 @@
 
 use crate::spans::Span;
 use hindsight_model::event::{Event, What};
-use hindsight_wire::{PersonId, RecordingId, Timestamp};
+use hindsight_wire::{PersonId, RecordingId, Timestamp, agent::Medium};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The story of one call.
+/// The story of one interaction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timeline {
     /// Offered, or the first thing known.
@@ -14,6 +14,8 @@ pub struct Timeline {
     pub established_at: Option<Timestamp>,
     /// Over.
     pub ended_at: Option<Timestamp>,
+    /// What kind of interaction.
+    pub medium: Medium,
     /// Who called.
     pub caller: String,
     /// What was dialled.
@@ -83,7 +85,25 @@ impl Timeline {
             What::ScreenGap { dn, reason } => {
                 self.screen_gaps.insert(dn.clone(), reason.clone());
             }
-            What::CallHeld { .. }
+            What::InteractionAnnounced(announced) => {
+                self.started_at = Some(event.at);
+                self.established_at = Some(event.at);
+                self.medium = announced.medium;
+                self.caller.clone_from(&announced.from);
+                self.dialled.clone_from(&announced.to);
+                self.dns.insert(announced.dn.clone());
+                if announced.record_screen {
+                    self.record_screen.insert(announced.dn.clone());
+                }
+                if let Some(person) = announced.person {
+                    self.seated.entry(announced.dn.clone()).or_insert(person);
+                }
+            }
+            What::InteractionEnded { .. } => {
+                self.ended_at.get_or_insert(event.at);
+            }
+            What::CallRinging { .. }
+            | What::CallHeld { .. }
             | What::CallRetrieved { .. }
             | What::RecordingResumed { .. }
             | What::SessionEnded(_) => {}
@@ -99,6 +119,9 @@ impl Timeline {
 
     /// When voice should have been recorded: by policy from the answer on, by command when commanded.
     pub fn voice_wanted(&self, now: Timestamp) -> Vec<Span> {
+        if self.medium != Medium::Voice {
+            return Vec::new();
+        }
         self.wanted(now, !self.record_voice.is_empty())
     }
 

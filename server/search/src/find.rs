@@ -120,7 +120,7 @@ mod tests {
         Database,
         interactions::{Agent, Completeness},
     };
-    use hindsight_wire::{PersonId, Timestamp};
+    use hindsight_wire::{PersonId, Timestamp, agent::Medium};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use uuid::Uuid;
@@ -140,6 +140,7 @@ mod tests {
         };
         Interaction {
             id: InteractionId(Uuid::from_u128(n)),
+            medium: Medium::Voice,
             started_at: Timestamp(started_at),
             established_at: None,
             ended_at: None,

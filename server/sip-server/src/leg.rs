@@ -21,6 +21,8 @@ pub(crate) enum Leg {
         request: Box<Request>,
         flow: Option<Destination>,
         cancelled: bool,
+        /// The early dialog of a phone that can be told to answer.
+        early: Option<Box<Dialog>>,
     },
     /// The dialog stands.
     Up(Box<Up>),

@@ -24,6 +24,7 @@ pub mod sdp;
 pub mod service;
 mod session;
 pub mod state;
+mod wires;
 
 pub use config::Config;
 pub use error::SipServerError;

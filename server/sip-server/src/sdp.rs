@@ -82,7 +82,8 @@ impl Direction {
             .find(|direction| direction.name() == name)
     }
 
-    fn new(sends: bool, receives: bool) -> Self {
+    /// Of these two ways.
+    pub fn new(sends: bool, receives: bool) -> Self {
         match (sends, receives) {
             (true, true) => Direction::SendRecv,
             (true, false) => Direction::SendOnly,
@@ -91,11 +92,13 @@ impl Direction {
         }
     }
 
-    fn sends(self) -> bool {
+    /// Whether the describing party sends.
+    pub fn sends(self) -> bool {
         matches!(self, Direction::SendRecv | Direction::SendOnly)
     }
 
-    fn receives(self) -> bool {
+    /// Whether it listens.
+    pub fn receives(self) -> bool {
         matches!(self, Direction::SendRecv | Direction::RecvOnly)
     }
 

@@ -121,6 +121,9 @@ impl Service {
             LinkEvent::Down(Down::Control { request, control }) => {
                 self.server.on_control(request, control, now())
             }
+            LinkEvent::Down(Down::CallControl { request, control }) => {
+                self.server.on_call_control(request, control, now());
+            }
             LinkEvent::Down(
                 Down::Welcome { .. }
                 | Down::Refused { .. }
@@ -129,7 +132,10 @@ impl Service {
                 | Down::StartCapture { .. }
                 | Down::StopCapture { .. }
                 | Down::PauseCapture { .. }
-                | Down::ResumeCapture { .. },
+                | Down::ResumeCapture { .. }
+                | Down::Agent { .. }
+                | Down::Answer { .. }
+                | Down::Unknown,
             ) => tracing::debug!("message of the link that is not for a SIP server"),
             LinkEvent::Up(_) => tracing::debug!("link to the web services open"),
             LinkEvent::Lost { reason, .. } => {

@@ -1,43 +1,38 @@
 //! The SIP server without I/O: registrar and calls between what the stack tells ([`Event`]) and what it is to do.
 
+mod admission;
+
 use crate::{
     auth::Authenticator,
-    call::{Call, Input, Leg, Now, Participant},
+    call::{Input, Now},
     config::Config,
     directory::Directory,
     guard,
-    leg::{Leg as State, flow_of},
-    registrar::{Refusal, Registrar, Terms},
-    sdp::{Description, SdpError},
+    registrar::{Registrar, Terms},
     session::Session,
+    wires::{Kind, Wires},
 };
-use hindsight_model::{
-    Event as DomainEvent,
-    event::{EndCause, What},
-};
+use hindsight_model::Event as DomainEvent;
 use hindsight_sip::{
-    ClientTransactionId, Command, Destination, Dialog, DialogId, Event, HostPort, Ids, Method, NameAddr,
-    Protocol, Request, Response, ServerTransactionId, SipMessage, SipUri, Source, StatusCode, Uri,
-    capability::Capabilities,
+    ClientTransactionId, Command, DialogId, Event, HostPort, Ids, Method, Request, Response,
+    ServerTransactionId, SipMessage, Source, StatusCode, capability::Capabilities,
 };
 use hindsight_wire::{
     InteractionId,
-    component::{RecordingControl, VoiceConfig},
+    component::{CallControl, RecordingControl, VoiceConfig},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    net::{IpAddr, SocketAddr},
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
+
+pub use crate::wires::Reach;
 
 /// How often what has run out is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
 /// Seconds after which a caller that found us full or without configuration may try again.
 const RETRY_AFTER: u32 = 10;
-
-/// Which address of ours a peer reaches; `None`: the advertised one.
-pub type Reach = Box<dyn Fn(IpAddr) -> Option<IpAddr> + Send>;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -46,94 +41,13 @@ pub enum Output {
     Sip(Command),
     /// By the journal.
     Journal(DomainEvent),
-    /// Answer to [`SipServer::on_control`].
+    /// Answer to [`SipServer::on_control`] and [`SipServer::on_call_control`].
     Result {
         /// Which request.
         request: u64,
         /// `None`: done and confirmed.
         error: Option<String>,
     },
-}
-
-/// What a request of ours was for.
-#[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) interaction: InteractionId,
-    pub(crate) leg: Leg,
-    pub(crate) kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Invite,
-    Reinvite,
-    Bye,
-    /// BYE of a fork that came too late.
-    Stray,
-    /// Serial of the order.
-    Order(u32),
-    Probe,
-}
-
-/// What calls share: names of transactions and dialogs, and the way out.
-pub(crate) struct Wires {
-    pub(crate) ids: Ids,
-    pub(crate) resource_manager: SocketAddr,
-    pub(crate) clients: HashMap<ClientTransactionId, Outgoing>,
-    pub(crate) servers: HashMap<ServerTransactionId, (InteractionId, Leg)>,
-    pub(crate) dialogs: HashMap<DialogId, (InteractionId, Leg)>,
-    /// What peers are told of us.
-    pub(crate) allow: Capabilities,
-    domain: HostPort,
-    client_ids: Box<dyn Fn() -> ClientTransactionId + Send>,
-    reach: Reach,
-    /// Requests that could not be sent at all, to be told after what is under way.
-    unsendable: VecDeque<ClientTransactionId>,
-    out: VecDeque<Output>,
-}
-
-impl Wires {
-    pub(crate) fn push(&mut self, output: Output) {
-        self.out.push_back(output);
-    }
-
-    pub(crate) fn next_client(&self) -> ClientTransactionId {
-        (self.client_ids)()
-    }
-
-    /// Sends a request of a leg; without an address it fails as if the transport had.
-    pub(crate) fn send(
-        &mut self,
-        id: ClientTransactionId,
-        outgoing: Outgoing,
-        request: Request,
-        to: Option<Destination>,
-    ) {
-        self.clients.insert(id, outgoing);
-        match to {
-            Some(to) => self.push(Output::Sip(Command::Request(id, request, to))),
-            None => self.unsendable.push_back(id),
-        }
-    }
-
-    /// Our address for the far end of a dialog, as it can be reached from there.
-    pub(crate) fn contact(&self, peer: Option<Destination>) -> NameAddr {
-        let reached = peer.and_then(|peer| (self.reach)(peer.addr.ip()));
-        let host = match reached {
-            Some(ip) => HostPort { host: ip.into(), port: self.domain.port },
-            None => self.domain.clone(),
-        };
-        let uri = SipUri::new(host);
-        NameAddr::new(match peer.map(|peer| peer.protocol) {
-            Some(Protocol::Tcp) => uri.with_param("transport", Some("tcp")),
-            Some(Protocol::Udp) | None => uri,
-        })
-    }
-
-    /// A number as an address of this site.
-    pub(crate) fn address_of(&self, number: &str) -> NameAddr {
-        NameAddr::new(SipUri::with_user(number, self.domain.clone()))
-    }
 }
 
 /// The SIP server.
@@ -169,19 +83,8 @@ impl SipServer {
             max_expires: config.max_expires,
             max_contacts: config.max_contacts,
         };
-        let wires = Wires {
-            ids: Ids::seeded(rng.random()),
-            resource_manager: config.resource_manager,
-            clients: HashMap::new(),
-            servers: HashMap::new(),
-            dialogs: HashMap::new(),
-            domain: advertised,
-            allow: guard::capabilities(),
-            client_ids,
-            reach: Box::new(|_| None),
-            unsendable: VecDeque::new(),
-            out: VecDeque::new(),
-        };
+        let ids = Ids::seeded(rng.random());
+        let wires = Wires::new(ids, config.resource_manager, advertised, client_ids);
         Self {
             directory: Directory::default(),
             registrar: Registrar::new(terms),
@@ -246,6 +149,18 @@ impl SipServer {
         }
         self.with_session(interaction, now, |session, wires| {
             session.input(Input::Control { request, control }, wires, now);
+        });
+    }
+
+    /// Call control of a party's desktop; answered by [`Output::Result`].
+    pub fn on_call_control(&mut self, request: u64, control: CallControl, now: Now) {
+        let interaction = control.interaction;
+        if !self.sessions.contains_key(&interaction) {
+            let error = Some("no such call".to_owned());
+            return self.wires.push(Output::Result { request, error });
+        }
+        self.with_session(interaction, now, |session, wires| {
+            session.input(Input::CallControl { request, control }, wires, now);
         });
     }
 
@@ -392,168 +307,6 @@ impl SipServer {
             }),
             None => self.respond(id, Response::to(&request, StatusCode::CALL_DOES_NOT_EXIST)),
         }
-    }
-
-    fn on_register(&mut self, id: ServerTransactionId, request: &Request, source: Source, now: Now) {
-        if !self.is_ours(&request.uri) {
-            return self.respond(id, Response::to(request, StatusCode::NOT_FOUND));
-        }
-        let number = match self.authenticate(request, now) {
-            Ok(number) => number,
-            Err(response) => return self.respond(id, *response),
-        };
-        // A phone registers for itself only (RFC 3261 10.3 step 4).
-        if request.to().ok().and_then(|to| to.uri.user()).as_deref() != Some(number.as_str()) {
-            return self.respond(id, Response::to(request, StatusCode::FORBIDDEN));
-        }
-        let response = match self.registrar.register(&number, request, source, now.instant) {
-            Ok(contacts) => {
-                tracing::debug!(contacts = contacts.len(), "registered");
-                let response = Response::to(request, StatusCode::OK);
-                contacts.iter().fold(response, |response, contact| response.with_header("Contact", contact))
-            }
-            Err(Refusal::TooBrief(least)) => {
-                Response::to(request, StatusCode::INTERVAL_TOO_BRIEF).with_header("Min-Expires", least)
-            }
-            Err(Refusal::Fault(fault)) => Response::to(request, fault.status).with_reason(fault.reason),
-        };
-        self.respond(id, response);
-    }
-
-    /// The DN that a request comes from, or the challenge or refusal to answer it with.
-    fn authenticate(&mut self, request: &Request, now: Now) -> Result<String, Box<Response>> {
-        match &mut self.authenticator {
-            Some(authenticator) => authenticator.judge(request, &self.directory, now.instant),
-            None => {
-                let response = Response::to(request, StatusCode::SERVICE_UNAVAILABLE);
-                Err(Box::new(response.with_header("Retry-After", RETRY_AFTER)))
-            }
-        }
-    }
-
-    fn on_invite(&mut self, id: ServerTransactionId, request: Request, source: Source, now: Now) {
-        let caller = match self.admit(&request, now) {
-            Ok(caller) => caller,
-            Err(response) => return self.respond(id, *response),
-        };
-        let offer = match self.offer_of(&request) {
-            Ok(offer) => offer,
-            Err(response) => return self.respond(id, *response),
-        };
-        let dialled = request.uri.user().unwrap_or_default();
-        let caller = self.directory.participant(&caller);
-        let callee = self.directory.participant(&dialled);
-        let contacts = self.registrar.lookup(&dialled, now.instant);
-        if !self.is_ours(&request.uri) || !callee.is_dn || contacts.is_empty() {
-            let status =
-                if callee.is_dn { StatusCode::TEMPORARILY_UNAVAILABLE } else { StatusCode::NOT_FOUND };
-            self.announce_unreachable([&caller, &callee], now);
-            return self.respond(id, Response::to(&request, status));
-        }
-        let tag = self.wires.ids.tag();
-        let contact = self.wires.contact(Some(source.into()));
-        let dialog = match Dialog::uas(&request, &tag, contact, self.wires.ids.cseq()) {
-            Ok(dialog) => dialog,
-            Err(fault) => {
-                return self.respond(id, Response::to(&request, fault.status).with_reason(fault.reason));
-            }
-        };
-        self.begin(id, request, source, dialog, ([caller, callee], contacts, offer), now);
-    }
-
-    fn begin(
-        &mut self,
-        id: ServerTransactionId,
-        request: Request,
-        source: Source,
-        dialog: Dialog,
-        (parties, contacts, offer): ([Participant; 2], Vec<crate::registrar::Binding>, Option<Description>),
-        now: Now,
-    ) {
-        let interaction = self.new_interaction(now);
-        tracing::info!(%interaction, contacts = contacts.len(), "call offered");
-        let numbers = [parties[0].number.clone(), parties[1].number.clone()];
-        let forks = u8::try_from(contacts.len()).unwrap_or(u8::MAX);
-        let max_forwards = request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1);
-        let call =
-            Call::offered(interaction, parties, forks, offer, self.config.limits(), self.rng.random(), now);
-        self.wires.servers.insert(id, (interaction, Leg::Caller));
-        self.wires.dialogs.insert(dialog.id().clone(), (interaction, Leg::Caller));
-        let key = (dialog.id().call_id.clone(), dialog.id().remote_tag.clone());
-        self.callers.insert(key, interaction);
-        let flow = flow_of(&request, source);
-        let caller =
-            State::Offered { transaction: id, request: Box::new(request), dialog: Box::new(dialog), flow };
-        let session = Session::new(call, caller, contacts, numbers, max_forwards);
-        self.sessions.insert(interaction, session);
-        self.with_session(interaction, now, |session, wires| session.perform_all(wires, now));
-    }
-
-    /// Who calls, when the INVITE may be served at all.
-    fn admit(&mut self, request: &Request, now: Now) -> Result<String, Box<Response>> {
-        let refuse = |status| Err(Box::new(Response::to(request, status)));
-        if request.max_forwards().ok().flatten() == Some(0) {
-            return refuse(StatusCode::TOO_MANY_HOPS);
-        }
-        if self.is_merged(request) {
-            return refuse(StatusCode::LOOP_DETECTED);
-        }
-        let number = self.authenticate(request, now)?;
-        // Nobody calls in another's name.
-        if request.from().ok().and_then(|from| from.uri.user()).as_deref() != Some(number.as_str()) {
-            return refuse(StatusCode::FORBIDDEN);
-        }
-        if self.sessions.len() >= self.config.max_calls {
-            tracing::warn!(calls = self.sessions.len(), "no room for another call");
-            let response = Response::to(request, StatusCode::SERVICE_UNAVAILABLE);
-            return Err(Box::new(response.with_header("Retry-After", RETRY_AFTER)));
-        }
-        Ok(number)
-    }
-
-    fn is_merged(&self, request: &Request) -> bool {
-        let (Ok(call_id), Ok(from)) = (request.call_id(), request.from()) else { return false };
-        self.callers.contains_key(&(call_id.to_owned(), from.tag().unwrap_or_default().to_owned()))
-    }
-
-    fn offer_of(&self, request: &Request) -> Result<Option<Description>, Box<Response>> {
-        let Some(body) = request.sdp() else { return Ok(None) };
-        match Description::parse(&body) {
-            Ok(offer) => Ok(Some(offer)),
-            Err(SdpError::Malformed) => {
-                let response = Response::to(request, StatusCode::BAD_REQUEST);
-                Err(Box::new(response.with_reason("Malformed SDP")))
-            }
-            Err(SdpError::NothingInCommon) => {
-                Err(Box::new(Response::to(request, StatusCode::NOT_ACCEPTABLE_HERE)))
-            }
-        }
-    }
-
-    /// A call that reaches nobody is an interaction all the same.
-    fn announce_unreachable(&mut self, parties: [&Participant; 2], now: Now) {
-        let interaction = self.new_interaction(now);
-        tracing::info!(%interaction, "call to a number that nobody is registered at");
-        let ended = What::CallEnded { cause: EndCause::NotFound, by: None };
-        for what in [Call::offered_event(parties), ended] {
-            self.wires.push(Output::Journal(DomainEvent { interaction, at: now.wall, what }));
-        }
-    }
-
-    /// UUIDv7 from our own clock and randomness, so that a simulation repeats itself.
-    fn new_interaction(&mut self, now: Now) -> InteractionId {
-        let millis = u64::try_from(now.wall.0 / 1000).unwrap_or_default();
-        InteractionId(uuid::Builder::from_unix_timestamp_millis(millis, &self.rng.random()).into_uuid())
-    }
-
-    /// An address of ours: any IP address (phones are configured with one), the site's domain, or our own name.
-    fn is_ours(&self, uri: &Uri) -> bool {
-        let Some(sip) = uri.as_sip() else { return uri.scheme() == "tel" };
-        let host = sip.host.host.to_string();
-        sip.host.host.ip().is_some()
-            || sip.host.host == self.wires.domain.host
-            || host == "localhost"
-            || host.eq_ignore_ascii_case(self.directory.realm())
     }
 
     fn respond(&mut self, id: ServerTransactionId, response: Response) {

@@ -1,7 +1,7 @@
 //! Interactions as the recording processor derives them from events, recordings and links.
 
 use crate::{Connection, StoreError};
-use hindsight_wire::{InteractionId, PersonId, Timestamp};
+use hindsight_wire::{InteractionId, PersonId, Timestamp, agent::Medium};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -95,6 +95,8 @@ pub struct Gap {
 pub struct Interaction {
     /// Id.
     pub id: InteractionId,
+    /// What kind.
+    pub medium: Medium,
     /// Offered.
     pub started_at: Timestamp,
     /// Answered.
@@ -122,13 +124,14 @@ pub struct Interaction {
 }
 
 /// Columns of `interactions i` that [`Row`] reads.
-pub const COLUMNS: &str = "i.id, i.started_at, i.established_at, i.ended_at, i.caller, i.dialled, i.voice, i.screen, \
+pub const COLUMNS: &str = "i.id, i.medium, i.started_at, i.established_at, i.ended_at, i.caller, i.dialled, i.voice, i.screen, \
                            i.recovered, i.paused, i.recheck_at";
 
 /// A row of `interactions`; agents and gaps are read beside it.
 #[derive(FromRow)]
 pub struct Row {
     id: Uuid,
+    medium: String,
     started_at: i64,
     established_at: Option<i64>,
     ended_at: Option<i64>,
@@ -168,6 +171,7 @@ pub async fn complete(db: &mut Connection, row: Row) -> Result<Interaction, Stor
     };
     Ok(Interaction {
         id: InteractionId(row.id),
+        medium: Medium::named(&row.medium).ok_or_else(|| StoreError::damaged("medium", &row.medium))?,
         started_at: Timestamp(row.started_at),
         established_at: row.established_at.map(Timestamp),
         ended_at: row.ended_at.map(Timestamp),
@@ -197,15 +201,16 @@ pub async fn by_id(db: &mut Connection, id: InteractionId) -> Result<Option<Inte
 /// Adds an interaction or replaces everything of it, with the keys it is found by.
 pub async fn put(db: &mut Connection, this: &Interaction) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO interactions (id, started_at, established_at, ended_at, caller, dialled, voice, screen, recovered,
+        "INSERT INTO interactions (id, medium, started_at, established_at, ended_at, caller, dialled, voice, screen, recovered,
              paused, recheck_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, established_at = excluded.established_at,
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET medium = excluded.medium, started_at = excluded.started_at, established_at = excluded.established_at,
              ended_at = excluded.ended_at, caller = excluded.caller, dialled = excluded.dialled,
              voice = excluded.voice, screen = excluded.screen, recovered = excluded.recovered,
              paused = excluded.paused, recheck_at = excluded.recheck_at",
     )
     .bind(this.id.0)
+    .bind(this.medium.as_str())
     .bind(this.started_at.0)
     .bind(this.established_at.map(|at| at.0))
     .bind(this.ended_at.map(|at| at.0))

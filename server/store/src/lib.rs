@@ -5,14 +5,19 @@
 //! - [`persons`], [`sessions`], [`dns`], [`devices`], [`enrolment_codes`], [`settings`], [`changes`], [`audit`]: repositories.
 //! - [`events`]: the one log of domain events, with consumers and their cursors.
 //! - [`uploads`], [`recordings`], [`interactions`], [`presence`]: what arrives, what is committed, what is derived.
+//! - [`agent_states`], [`desktops`], [`announced`], [`api_tokens`]: agents, their desktops, and other systems.
 //! - [`objects`]: sealed payloads, envelopes and manifests; [`upload_area`]: payloads that still arrive.
 //!
 //! A repository is a set of functions over a [`Connection`]: from [`Database::read`] for a query, from
 //! [`Database::write`] for a change. What must happen together happens in one [`Write`].
 
+pub mod agent_states;
+pub mod announced;
+pub mod api_tokens;
 pub mod audit;
 pub mod changes;
 pub mod database;
+pub mod desktops;
 pub mod devices;
 pub mod dns;
 pub mod enrolment_codes;

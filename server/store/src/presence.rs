@@ -60,6 +60,16 @@ pub async fn link_down(
     Ok(())
 }
 
+/// Since when a desktop has the link that is open.
+pub async fn open_since(db: &mut Connection, device: DeviceId) -> Result<Option<Timestamp>, StoreError> {
+    let at: Option<i64> =
+        sqlx::query_scalar("SELECT MAX(from_at) FROM desktop_links WHERE device = ? AND to_at IS NULL")
+            .bind(device.0)
+            .fetch_one(db)
+            .await?;
+    Ok(at.map(Timestamp))
+}
+
 /// Closes the links that a killed server left open, at its last sign of life.
 pub async fn close_left_open(db: &mut Connection, at: Timestamp) -> Result<(), StoreError> {
     sqlx::query("UPDATE desktop_links SET to_at = MAX(from_at, ?) WHERE to_at IS NULL")

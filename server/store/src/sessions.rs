@@ -159,3 +159,31 @@ pub async fn at_dn(db: &mut Connection, dn: &str, now: Timestamp) -> Result<Opti
     .await?;
     row.map(Row::into_session).transpose()
 }
+
+/// The latest desktop session of a person that has not ended: where they sit.
+pub async fn of_person(
+    db: &mut Connection,
+    person: PersonId,
+    now: Timestamp,
+) -> Result<Option<Session>, StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT * FROM sessions WHERE person = ? AND dn IS NOT NULL AND expires_at > ?
+         ORDER BY created_at DESC LIMIT 1",
+    )
+    .bind(person.0)
+    .bind(now.0)
+    .fetch_optional(db)
+    .await?;
+    row.map(Row::into_session).transpose()
+}
+
+/// The sessions at desktops that have not ended, oldest first.
+pub async fn at_desktops(db: &mut Connection, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM sessions WHERE device IS NOT NULL AND expires_at > ? ORDER BY created_at",
+    )
+    .bind(now.0)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::into_session).collect()
+}

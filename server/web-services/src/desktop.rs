@@ -1,20 +1,22 @@
-//! `/api/v2/desktop/sign-in`: a person signs in at an enrolled desktop and says where they sit.
+//! `/api/v2/desktop/sign-in`: a person signs in at an enrolled desktop and says where they sit; their state there.
 
 use crate::{
     error::{ApiError, ErrorBody},
     input::Input,
+    link::director::Message,
     peer::{Caller, Peer},
     session::routes::authenticate,
     state::App,
 };
 use axum::{Json, Router, extract::State, routing::post};
 use hindsight_store::{
-    audit, dns,
-    persons::Person,
+    StoreError, agent_states, audit, dns,
+    persons::{self, Person},
     sessions::{self, Seat, Session},
 };
 use hindsight_wire::{
-    Timestamp,
+    DeviceId, PersonId, Timestamp,
+    agent::AgentState,
     enrolment::DeviceKind,
     link::{SIGN_IN_PATH, SignIn, SignedIn},
 };
@@ -58,8 +60,55 @@ pub(crate) async fn sign_in(
     let details = serde_json::json!({ "address": peer.address.to_string(), "dn": dn });
     let record = audit::Record { at: now, actor, action: "desktop.sign-in", object: &object, details };
     audit::append(&mut write, &record).await?;
+    let state = agent_states::put(&mut write, person.id, false, None, now).await?;
     write.commit().await?;
+    tell_state(&app, person.id, state).await;
     Ok(Json(SignedIn { token, person: person.id, dn }))
+}
+
+/// Sets whether a person takes interactions, and tells their desktops.
+pub(crate) async fn set_state(
+    app: &App,
+    person: PersonId,
+    ready: bool,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    let mut write = app.database.write().await?;
+    let known = persons::by_id(&mut write, person).await?;
+    let actor = known.map(|person| person.login).unwrap_or_default();
+    let state = agent_states::put(&mut write, person, ready, reason, now).await?;
+    let details = serde_json::json!({ "ready": ready, "reason": reason });
+    let object = person.to_string();
+    let record = audit::Record { at: now, actor: &actor, action: "agent.state", object: &object, details };
+    audit::append(&mut write, &record).await?;
+    write.commit().await?;
+    tell_state(app, person, state).await;
+    Ok(())
+}
+
+/// Ends a person's session at a desktop.
+pub(crate) async fn sign_out(
+    app: &App,
+    device: DeviceId,
+    person: PersonId,
+    token: &str,
+) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    let mut write = app.database.write().await?;
+    sessions::close(&mut write, token).await?;
+    let known = persons::by_id(&mut write, person).await?;
+    let actor = known.map(|person| person.login).unwrap_or_default();
+    let (object, details) = (device.to_string(), serde_json::Value::Null);
+    let record =
+        audit::Record { at: now, actor: &actor, action: "desktop.sign-out", object: &object, details };
+    audit::append(&mut write, &record).await?;
+    write.commit().await?;
+    set_state(app, person, false, None).await
+}
+
+async fn tell_state(app: &App, person: PersonId, state: AgentState) {
+    app.director.tell(Message::State(person, state)).await;
 }
 
 /// The end of a desktop's session that was used `now`.

@@ -130,6 +130,11 @@ impl ApiError {
         )
     }
 
+    /// For people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The status it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status

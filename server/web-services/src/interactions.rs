@@ -17,9 +17,11 @@ use hindsight_store::{
 };
 use hindsight_wire::{
     InteractionId, RecordingId, Timestamp,
+    agent::Medium,
     manifest::{Media, Party, Pause, TrackQuality, VoiceTrack},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// Interactions on a page, unless asked otherwise.
@@ -74,6 +76,8 @@ pub struct InteractionSummary {
     #[schema(format = DateTime)]
     stop_time: Option<String>,
     duration_ms: Option<i64>,
+    /// `voice`, `chat`, `email` or `work-item`.
+    medium: &'static str,
     caller_phone_number: String,
     dialed_phone_number: String,
     agents: Vec<AgentView>,
@@ -106,6 +110,9 @@ pub struct InteractionDetail {
     summary: InteractionSummary,
     media_files: Vec<MediaFile>,
     gaps: Vec<GapView>,
+    /// Data that came with its announcement.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attached: BTreeMap<String, String>,
     event_history: Vec<EventView>,
 }
 
@@ -277,6 +284,7 @@ pub(crate) async fn detail(
         summary: summary(&this),
         media_files,
         gaps: this.gaps.iter().map(gap).collect(),
+        attached: attached(&log),
         event_history: history(&this, &log),
     }))
 }
@@ -308,6 +316,7 @@ fn summary(this: &Interaction) -> InteractionSummary {
         start_time: this.started_at.to_string(),
         stop_time: this.ended_at.map(|at| at.to_string()),
         duration_ms: this.ended_at.map(|at| at.ms_since(this.started_at)),
+        medium: this.medium.as_str(),
         caller_phone_number: this.caller.clone(),
         dialed_phone_number: this.dialled.clone(),
         agents: this.agents.iter().map(agent).collect(),
@@ -465,6 +474,14 @@ fn kind(event: &Event) -> String {
     json.get("type").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()
 }
 
+fn attached(log: &[Event]) -> BTreeMap<String, String> {
+    let announced = log.iter().find_map(|event| match &event.what {
+        What::InteractionAnnounced(announced) => Some(announced.attached.clone()),
+        _ => None,
+    });
+    announced.unwrap_or_default()
+}
+
 fn describe(what: &What) -> String {
     match what {
         What::CallOffered { caller, dialled, .. } => format!("{caller} calls {dialled}"),
@@ -489,6 +506,17 @@ fn describe(what: &What) -> String {
             format!("screen capture started at {dn}, monitors: {}", recordings.len())
         }
         What::ScreenGap { dn, reason } => format!("no screen from {dn}: {reason}"),
+        What::CallRinging { dn, .. } => format!("{dn} rings"),
+        What::InteractionAnnounced(announced) => {
+            let kind = match announced.medium {
+                Medium::Voice => "call",
+                Medium::Chat => "chat",
+                Medium::Email => "e-mail",
+                Medium::WorkItem => "piece of work",
+            };
+            format!("{} announced a {kind} from {} for {}", announced.by, announced.from, announced.dn)
+        }
+        What::InteractionEnded { by } => format!("{by} ended it"),
         What::SessionEnded(record) => format!("media session over, status {}", record.status),
     }
 }

@@ -2,16 +2,21 @@
 //!
 //! - [`server`], [`tls`], [`peer`], [`stall`]: connections, and who is at their other end.
 //! - [`router`], [`state`], [`error`], [`input`], [`headers`]: what lies around every request.
-//! - [`session`]: persons at the console; [`desktop`]: persons at desktops; [`devices`]: enrolment; [`throttle`]: guessers.
+//! - [`session`]: persons at the console; [`desktop`]: persons at desktops; [`callers`]: other systems; [`devices`]: enrolment; [`throttle`]: guessers.
 //! - [`link`]: the live WebSocket of devices; which desktop captures for which call.
+//! - [`updates`]: updates of desktops.
 //! - [`uploads`], [`manifests`]: how an upload becomes a recording, and its receipt.
-//! - [`interactions`], [`control`], [`media`]: what the console shows and does.
+//! - [`interactions`], [`control`], [`media`], [`desktops`]: what the console shows and does; [`rights`]: who may.
+//! - [`announce`]: interactions that other systems announce.
 //! - [`console`], [`openapi`], [`telemetry`]: pages, description, figures.
 
+pub mod announce;
+pub mod callers;
 pub mod config;
 pub mod console;
 pub mod control;
 pub mod desktop;
+pub mod desktops;
 pub mod devices;
 pub mod error;
 pub mod headers;
@@ -23,6 +28,7 @@ pub mod media;
 pub mod openapi;
 pub mod peer;
 pub mod presence;
+pub mod rights;
 pub mod router;
 pub mod server;
 pub mod service;
@@ -32,6 +38,7 @@ pub mod state;
 pub mod telemetry;
 pub mod throttle;
 pub mod tls;
+pub mod updates;
 pub mod uploads;
 
 pub use config::Config;

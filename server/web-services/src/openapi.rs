@@ -1,9 +1,9 @@
 //! The description of the API, made from the code; `packaging/reference/openapi.json` is its committed copy.
 
 use crate::{
-    control, desktop, devices, interactions, manifests, media,
+    announce, control, desktop, desktops, devices, interactions, manifests, media,
     session::routes as session,
-    telemetry,
+    telemetry, updates,
     uploads::{self, patch},
 };
 use axum::Json;
@@ -25,11 +25,15 @@ use utoipa::OpenApi;
         interactions::list,
         interactions::detail,
         control::control,
+        announce::announce,
+        announce::end,
         devices::enrol,
         devices::list,
         devices::revoke,
         devices::issue_code,
         desktop::sign_in,
+        desktops::list,
+        updates::serve,
         uploads::options,
         uploads::create,
         uploads::look,

@@ -1,8 +1,8 @@
 //! All routes, and what lies around them.
 
 use crate::{
-    console, control, desktop, devices, error::ApiError, headers, interactions, link, manifests, media,
-    openapi, session, state::App, telemetry, uploads,
+    announce, console, control, desktop, desktops, devices, error::ApiError, headers, interactions, link,
+    manifests, media, openapi, session, state::App, telemetry, updates, uploads,
 };
 use axum::{
     Router,
@@ -25,7 +25,9 @@ pub fn router(app: App) -> Router {
         .merge(session::routes::routes())
         .merge(devices::routes())
         .merge(desktop::routes())
+        .merge(desktops::routes())
         .merge(interactions::routes())
+        .merge(announce::routes())
         .merge(control::routes())
         .merge(telemetry::routes())
         .route("/openapi.json", get(openapi::serve))
@@ -33,6 +35,7 @@ pub fn router(app: App) -> Router {
     // These take as long as their bytes do, and watch over that themselves.
     let streaming = Router::new()
         .merge(link::routes())
+        .merge(updates::routes())
         .merge(uploads::routes())
         .merge(manifests::routes())
         .merge(media::routes());

@@ -13,7 +13,11 @@
 //! ```
 //! An INVITE without an offer gets one in our 200 (`Offering`) and is finished with its ACK (`Completing`).
 
+mod control;
+mod exchange;
+mod hold;
 mod modify;
+mod party;
 mod recorder;
 mod setup;
 #[cfg(test)]
@@ -22,232 +26,16 @@ mod watch;
 
 use crate::sdp::{Audio, Description, Format, Shape, Writer};
 use hindsight_model::event::{CallParty, EndCause, What};
-use hindsight_wire::{InteractionId, Timestamp, component::RecordingControl, manifest::Party};
+use hindsight_wire::{InteractionId, component::RecordingControl, manifest::Party};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeSet, VecDeque},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
+pub use exchange::{Action, Input};
+pub use party::{Leg, Limits, Now, Participant, Side};
 pub use recorder::{Failure, Order, Recorder};
-
-/// Both clocks: monotonic for timers, UTC for events.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// For timers.
-    pub instant: Instant,
-    /// For events.
-    pub wall: Timestamp,
-}
-
-/// Which of the two parties.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// Who sent the INVITE.
-    Caller,
-    /// Who is called.
-    Callee,
-}
-
-impl Side {
-    const BOTH: [Side; 2] = [Side::Caller, Side::Callee];
-
-    fn other(self) -> Side {
-        match self {
-            Side::Caller => Side::Callee,
-            Side::Callee => Side::Caller,
-        }
-    }
-}
-
-/// A dialog of the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Leg {
-    /// The caller's phone; we are its UAS.
-    Caller,
-    /// The callee's phone at this contact; we are its UAC.
-    Callee(u8),
-    /// The media server's leg for a party; we are its UAC.
-    Media(Side),
-}
-
-/// How long a call waits for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// For each step with the media server during set-up.
-    pub setup: Duration,
-    /// For an answer of the callee.
-    pub ring: Duration,
-    /// For the media server to confirm a full-time recording before the parties are connected all the same.
-    pub arm: Duration,
-    /// For the confirmation of a command to the recorder.
-    pub control: Duration,
-    /// Between two probes of the media legs.
-    pub probe: Duration,
-    /// Without any answer from the media server or the resource manager; the media flows without the latter.
-    pub silence: Duration,
-    /// Between two probes of a phone.
-    pub phone_probe: Duration,
-}
-
-/// A party as the directory knows it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Participant {
-    /// Its number.
-    pub number: String,
-    /// Whether that is a DN of this site.
-    pub is_dn: bool,
-    /// Whether policy records its voice in full.
-    pub record_voice: bool,
-    /// Whether policy records its agent's screens.
-    pub record_screen: bool,
-}
-
-/// What happened to a leg, or was asked.
-#[derive(Debug)]
-pub enum Input {
-    /// A callee's contact rings.
-    Ringing {
-        /// Which.
-        leg: Leg,
-    },
-    /// 2xx to our INVITE or re-INVITE.
-    Answered {
-        /// On which leg.
-        leg: Leg,
-        /// Its body.
-        body: Vec<u8>,
-    },
-    /// Final refusal of our INVITE or re-INVITE; 408 also for no answer at all.
-    Refused {
-        /// On which leg.
-        leg: Leg,
-        /// Status.
-        status: u16,
-    },
-    /// A phone's re-INVITE.
-    Offered {
-        /// From which leg.
-        leg: Leg,
-        /// Its offer; `None`: it wants ours.
-        body: Option<Vec<u8>>,
-    },
-    /// ACK of our 2xx.
-    Acknowledged {
-        /// From which leg.
-        leg: Leg,
-        /// The answer to our offer, where the 2xx made one.
-        body: Option<Vec<u8>>,
-    },
-    /// Our 2xx was never acknowledged (RFC 3261 13.3.1.4).
-    Unacknowledged {
-        /// By which leg.
-        leg: Leg,
-    },
-    /// BYE, or the dialog is gone (481, 408 to a request in it).
-    Gone {
-        /// Which leg.
-        leg: Leg,
-        /// Whether it said BYE itself.
-        bye: bool,
-    },
-    /// CANCEL of the caller's INVITE.
-    Cancelled,
-    /// Outcome of [`Action::Order`].
-    Ordered {
-        /// Of which order.
-        serial: u32,
-        /// Confirmed, or why not.
-        outcome: Result<(), Failure>,
-    },
-    /// Answer to [`Action::Probe`], of the far end or of a proxy on the way.
-    Probed {
-        /// Which leg.
-        leg: Leg,
-        /// Status.
-        status: u16,
-    },
-    /// [`Action::Probe`] was answered by nobody, or could not be sent.
-    ProbeUnanswered {
-        /// Which leg.
-        leg: Leg,
-    },
-    /// A command from the web services.
-    Control {
-        /// To be answered by [`Action::Result`].
-        request: u64,
-        /// The command.
-        control: RecordingControl,
-    },
-    /// This process ends.
-    Shutdown,
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq)]
-pub enum Action {
-    /// Opens a dialog.
-    Invite {
-        /// Which.
-        leg: Leg,
-        /// SDP.
-        offer: Vec<u8>,
-    },
-    /// A new offer in a dialog.
-    Reinvite {
-        /// Which.
-        leg: Leg,
-        /// SDP.
-        offer: Vec<u8>,
-    },
-    /// ACK of the 2xx to our INVITE or re-INVITE.
-    Acknowledge {
-        /// Which.
-        leg: Leg,
-    },
-    /// 180 to the caller.
-    Ring,
-    /// 200 to the pending INVITE or re-INVITE.
-    Accept {
-        /// Of which phone.
-        leg: Leg,
-        /// SDP.
-        body: Vec<u8>,
-    },
-    /// Final refusal of the pending INVITE or re-INVITE.
-    Reject {
-        /// Of which phone.
-        leg: Leg,
-        /// Status.
-        status: u16,
-    },
-    /// A command to the recorder, in this leg's dialog.
-    Order {
-        /// Which leg.
-        leg: Leg,
-        /// The command.
-        order: Order,
-    },
-    /// OPTIONS in the dialog.
-    Probe {
-        /// Which leg.
-        leg: Leg,
-    },
-    /// CANCEL or BYE, whichever its state asks for; nothing if it is gone.
-    End {
-        /// Which leg.
-        leg: Leg,
-    },
-    /// To the journal.
-    Emit(What),
-    /// Answer to [`Input::Control`].
-    Result {
-        /// Which.
-        request: u64,
-        /// `None`: done and confirmed.
-        error: Option<String>,
-    },
-}
 
 /// One of the two phones.
 struct Phone {
@@ -261,6 +49,8 @@ struct Phone {
     sent: Option<Audio>,
     /// Holds the other.
     holds: bool,
+    /// Its desktop does: the phone knows nothing of it.
+    held_by_desktop: bool,
 }
 
 /// The media server's side of one party.
@@ -280,6 +70,8 @@ pub struct Call {
     answered_by: Option<u8>,
     contacts: u8,
     recorder: Recorder,
+    /// The desktop that asked its phone to answer.
+    answering: Option<u64>,
     phase: Phase,
     watch: watch::Watch,
     /// Dialogs that we opened or were opened to us, and that nobody has ended yet.
@@ -321,6 +113,7 @@ impl Call {
             accepted: None,
             sent: None,
             holds: false,
+            held_by_desktop: false,
         };
         let phones = [phone(caller), phone(callee)];
         let mut call = Self {
@@ -331,6 +124,7 @@ impl Call {
             answered_by: None,
             contacts,
             recorder: Recorder::default(),
+            answering: None,
             phase: Phase::Over,
             watch: watch::Watch::default(),
             open: BTreeSet::from([Leg::Caller]),
@@ -391,7 +185,8 @@ impl Call {
     /// Feeds one input.
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
-            Input::Ringing { leg } => self.on_ringing(leg),
+            Input::Ringing { leg, talk } => self.on_ringing(leg, talk),
+            Input::Talked { leg, status } => self.on_talked(leg, status),
             Input::Answered { leg, body } => self.on_answered(leg, &body, now),
             Input::Refused { leg, status } => self.on_refused(leg, status, now),
             Input::Offered { leg, body } => self.on_offered(leg, body.as_deref()),
@@ -406,6 +201,7 @@ impl Call {
             Input::Probed { leg, status } => self.on_probed(leg, status, now),
             Input::ProbeUnanswered { leg } => self.on_probe_unanswered(leg, now),
             Input::Control { request, control } => self.on_control(request, control, now),
+            Input::CallControl { request, control } => self.on_call_control(request, &control),
             Input::Shutdown => self.finish(EndCause::Failed, None, STATUS_UNAVAILABLE),
         }
     }
@@ -590,6 +386,9 @@ impl Call {
             Phase::Arming(state) => !state.accepted,
             Phase::Offering(_) | Phase::Completing(_) => false,
             Phase::Established(state) => {
+                if let Some(request) = state.commanded() {
+                    self.answer_command(request, Some(control::ENDED));
+                }
                 if let Some(leg) = state.unanswered().and_then(|side| self.phone_leg(side))
                     && self.open.contains(&leg)
                 {
@@ -606,6 +405,9 @@ impl Call {
         }
         self.recorder.call_ended();
         self.drain_recorder();
+        if let Some(request) = self.answering.take() {
+            self.answer_command(request, Some(control::ENDED));
+        }
         let by = by.map(|side| self.number(side));
         self.emit(What::CallEnded { cause, by });
     }

@@ -3,7 +3,7 @@
 
 use super::{
     Action, Audio, Call, Description, EndCause, Formats, Leg, Now, Phase, STATUS_INTERNAL,
-    STATUS_NOT_ACCEPTABLE, Side, What, says_lost,
+    STATUS_NOT_ACCEPTABLE, Side, What, hold::Directing, says_lost,
 };
 use crate::sdp::Direction;
 use std::collections::BTreeSet;
@@ -22,6 +22,19 @@ impl Established {
         Self { formats, change: None }
     }
 
+    pub(super) fn is_changing(&self) -> bool {
+        self.change.is_some()
+    }
+
+    /// The desktop's request that is under way.
+    pub(super) fn commanded(&self) -> Option<u64> {
+        match &self.change {
+            Some(Change::Directing(directing)) => Some(directing.request),
+            Some(Change::AwaitingAnswer { .. } | Change::AskingOther { .. } | Change::Updating { .. })
+            | None => None,
+        }
+    }
+
     /// Whose re-INVITE still waits for a final response.
     pub(super) fn unanswered(&self) -> Option<Side> {
         match &self.change {
@@ -34,8 +47,10 @@ impl Established {
     }
 }
 
-/// A re-INVITE in progress.
-enum Change {
+/// A change in progress: of a phone by its re-INVITE, or of a desktop.
+pub(super) enum Change {
+    /// Hold or retrieve by a desktop.
+    Directing(Directing),
     /// It had no offer: ours is out, the ACK brings the answer.
     AwaitingAnswer { from: Side },
     /// The other phone is asked.
@@ -83,7 +98,7 @@ impl Call {
         self.set_change(Some(Change::AwaitingAnswer { from }));
     }
 
-    fn set_change(&mut self, change: Option<Change>) {
+    pub(super) fn set_change(&mut self, change: Option<Change>) {
         if let Phase::Established(state) = &mut self.phase {
             state.change = change;
         }
@@ -102,7 +117,7 @@ impl Call {
         }
     }
 
-    fn current_formats(&self) -> Formats {
+    pub(super) fn current_formats(&self) -> Formats {
         match &self.phase {
             Phase::Established(state) => state.formats.clone(),
             Phase::Reserving(_)
@@ -133,6 +148,7 @@ impl Call {
         let to = from.other();
         let current = self.current_formats();
         self.phones[from as usize].shape.follow(&wish);
+        let wish = self.within_holds(from, wish);
         // A refresh of what is (RFC 4028): answered as before, nobody else is asked.
         if self.phones[from as usize].accepted.as_ref() == Some(&wish.audio) {
             return self.answer_refresh(from, accepted);
@@ -184,6 +200,7 @@ impl Call {
                 self.set_change(Some(change));
                 self.complete_change();
             }
+            (Some(Change::Directing(directing)), leg) => self.answered_directing(directing, leg, description),
             (change, _) => self.set_change(change),
         }
     }
@@ -225,6 +242,12 @@ impl Call {
                     None => continue,
                 }
             };
+            // Held by the other's desktop: nothing is passed on to it, whatever its phone has agreed to.
+            let audio = if self.phones[side.other() as usize].held_by_desktop {
+                audio.with_direction(Direction::Inactive)
+            } else {
+                audio
+            };
             let offer = self.describe_to_media(side, &audio.with_formats(formats.clone()));
             self.out.push_back(Action::Reinvite { leg: Leg::Media(side), offer });
         }
@@ -264,8 +287,8 @@ impl Call {
         if let Phase::Established(state) = &mut self.phase {
             state.formats = formats;
         }
-        let holds = wish.audio.direction.holds();
         let phone = &mut self.phones[from as usize];
+        let holds = wish.audio.direction.holds() || phone.held_by_desktop;
         phone.accepted = Some(wish.audio);
         if std::mem::replace(&mut phone.holds, holds) != holds {
             let by = self.number(from);
@@ -289,6 +312,7 @@ impl Call {
                     self.finish(EndCause::Failed, None, STATUS_INTERNAL);
                 }
             }
+            (Some(Change::Directing(directing)), leg) => self.refused_directing(directing, leg, status),
             (change, _) => self.set_change(change),
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Ringing {
     /// The refusal that says most so far (RFC 3261 16.7 step 6).
     best: Option<u16>,
     rung: bool,
+    /// Contacts that can be told to answer.
+    pub(super) talk: BTreeSet<u8>,
 }
 
 /// The callee answered; both media legs are on their way.
@@ -78,11 +80,20 @@ impl Call {
         self.out.push_back(Action::Invite { leg, offer });
     }
 
-    pub(super) fn on_ringing(&mut self, leg: Leg) {
-        if let (Phase::Ringing(state), Leg::Callee(_)) = (&mut self.phase, leg)
-            && !std::mem::replace(&mut state.rung, true)
-        {
+    /// The first contact that rings is told to the caller; so is, to the log, the first that can be told to answer.
+    pub(super) fn on_ringing(&mut self, leg: Leg, talk: bool) {
+        let (Phase::Ringing(state), Leg::Callee(fork)) = (&mut self.phase, leg) else { return };
+        let first = !std::mem::replace(&mut state.rung, true);
+        let answerable = talk && state.talk.is_empty();
+        if talk {
+            state.talk.insert(fork);
+        }
+        if first {
             self.out.push_back(Action::Ring);
+        }
+        if first || answerable {
+            let dn = self.number(Side::Callee);
+            self.emit(What::CallRinging { dn, answerable });
         }
     }
 
@@ -153,7 +164,9 @@ impl Call {
             self.out.push_back(Action::Invite { leg: Leg::Callee(*fork), offer: body.clone() });
         }
         let until = now.instant + self.limits.ring;
-        self.phase = Phase::Ringing(Ringing { until, offer, formats, waiting, best: None, rung: false });
+        let talk = BTreeSet::new();
+        self.phase =
+            Phase::Ringing(Ringing { until, offer, formats, waiting, best: None, rung: false, talk });
     }
 
     fn callee_answered(&mut self, state: Ringing, fork: u8, body: &[u8], now: Now) {
@@ -266,6 +279,9 @@ impl Call {
         self.phase = Phase::Established(Established::new(formats));
         let parties = self.parties();
         self.emit(What::CallEstablished { parties });
+        if let Some(request) = self.answering.take() {
+            self.answer_command(request, None);
+        }
         self.drain_recorder();
         self.watch_phones(now);
     }

@@ -1,8 +1,12 @@
 //! The call against scripted legs: what each side sees, and that no order of messages, loss or hang-up leaves a leg behind.
 
 use super::*;
-use hindsight_wire::component::RecordingAction;
-use std::{collections::BTreeMap, sync::OnceLock};
+use hindsight_wire::{
+    Timestamp,
+    agent::CallAction,
+    component::{CallControl, RecordingAction},
+};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 const PHONE_A: &str = "v=0\r\no=a 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
     m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n";
@@ -120,7 +124,7 @@ impl Bench {
     fn established(record: [bool; 2]) -> Self {
         let mut bench = Self::new(1, record, Some(PHONE_A));
         bench.media_answers(Side::Callee);
-        bench.feed(Input::Ringing { leg: Leg::Callee(0) });
+        bench.feed(Input::Ringing { leg: Leg::Callee(0), talk: false });
         bench.answer(Leg::Callee(0), PHONE_B);
         bench.media_answers(Side::Callee);
         bench.media_answers(Side::Caller);
@@ -136,6 +140,28 @@ impl Bench {
         let interaction = self.call.interaction();
         let control = RecordingControl { interaction, action, by: "ann".into(), reason: "card".into() };
         self.feed(Input::Control { request, control })
+    }
+}
+
+impl Bench {
+    fn desktop(&mut self, request: u64, dn: &str, action: CallAction) -> Vec<String> {
+        let interaction = self.call.interaction();
+        let control = CallControl { interaction, dn: dn.to_owned(), action, by: "ann".into() };
+        self.feed(Input::CallControl { request, control })
+    }
+
+    /// A phone answers what it was last offered, as a phone does.
+    fn phone_answers(&mut self, leg: Leg) -> Vec<String> {
+        let offer = Description::parse(&self.last_offer(leg)).unwrap();
+        let mine = if leg == Leg::Caller { PHONE_A } else { PHONE_B };
+        let direction = offer.audio.direction.answer(crate::sdp::Direction::SendRecv);
+        let audio = Description::parse(mine.as_bytes()).unwrap().audio.with_direction(direction);
+        let audio = audio.with_formats(Audio::agreed(&offer.audio.formats, &audio.formats).unwrap());
+        self.answer(leg, Writer::new(3).write(&audio, &Shape::default()))
+    }
+
+    fn direction_of_offer(&self, leg: Leg) -> crate::sdp::Direction {
+        Description::parse(&self.last_offer(leg)).unwrap().audio.direction
     }
 }
 
@@ -162,6 +188,8 @@ fn name(action: &Action) -> String {
             What::CallRetrieved { by } => format!("retrieved {by}"),
             other => serde_json::to_value(other).unwrap()["type"].as_str().unwrap().to_owned(),
         },
+        Action::Talk { leg: l } => format!("talk {}", leg(l)),
+        Action::Farewell { request } => format!("farewell {request}"),
         Action::Result { request, error } => format!("result {request} {}", error.as_deref().unwrap_or("ok")),
     }
 }
@@ -180,8 +208,8 @@ fn a_call_is_set_up_through_the_media_server_and_recorded_before_anyone_speaks()
     let to_b = bench.last_offer(Leg::Callee(0));
     assert!(text(&to_b).contains("m=audio 20002 RTP/AVP 8 0 101") && text(&to_b).contains("a=sendrecv"));
     assert!(!text(&to_b).contains("192.0.2.10"), "RTP goes by the media server only");
-    assert_eq!(bench.feed(Input::Ringing { leg: Leg::Callee(0) }), ["ring"]);
-    assert!(bench.feed(Input::Ringing { leg: Leg::Callee(0) }).is_empty());
+    assert_eq!(bench.feed(Input::Ringing { leg: Leg::Callee(0), talk: false }), ["ring", "call-ringing"]);
+    assert!(bench.feed(Input::Ringing { leg: Leg::Callee(0), talk: false }).is_empty());
     assert_eq!(bench.answer(Leg::Callee(0), PHONE_B), ["reinvite MB", "invite MA"]);
     assert!(text(&bench.last_offer(Leg::Media(Side::Callee))).contains("192.0.2.20"));
     let for_a = bench.last_offer(Leg::Media(Side::Caller));
@@ -522,7 +550,7 @@ fn no_order_of_messages_leaves_a_leg_behind() {
         for step in 0.. {
             for action in &bench.seen[from..] {
                 react(action, &mut rng, &mut pending, &mut open);
-                results += u64::from(matches!(action, Action::Result { .. }));
+                results += u64::from(matches!(action, Action::Result { .. } | Action::Farewell { .. }));
                 ended += u32::from(matches!(action, Action::Emit(What::CallEnded { .. })));
             }
             from = bench.seen.len();
@@ -555,6 +583,17 @@ fn no_order_of_messages_leaves_a_leg_behind() {
                 ];
                 bench.control(requests, action[rng.random_range(0..4)]);
             }
+            if rng.random_bool(0.08) {
+                requests += 1;
+                let actions = [CallAction::Hold, CallAction::Retrieve, CallAction::Answer];
+                let action = if step > 40 && rng.random_bool(0.1) {
+                    CallAction::HangUp
+                } else {
+                    actions[rng.random_range(0..3)]
+                };
+                bench.desktop(requests, ["1001", "1002", "1003"][rng.random_range(0..3)], action);
+            }
+            no_word_passes_a_hold(&bench, seed);
             if step > 60 && rng.random_bool(0.05) {
                 bench.feed(Input::Gone { leg: Leg::Caller, bye: true });
                 open.insert(Leg::Caller, true);
@@ -572,7 +611,7 @@ fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut
         Action::Invite { leg, offer } => {
             open.insert(*leg, false);
             if matches!(leg, Leg::Callee(_)) && rng.random_bool(0.7) {
-                pending.push(Input::Ringing { leg: *leg });
+                pending.push(Input::Ringing { leg: *leg, talk: rng.random() });
             }
             if rng.random_bool(0.85) {
                 pending.push(Input::Answered { leg: *leg, body: answer_of(*leg, offer, rng) });
@@ -615,6 +654,10 @@ fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut
             open.insert(*leg, open[leg] || status == 481);
             pending.push(Input::Probed { leg: *leg, status });
         }
+        Action::Talk { leg } => {
+            let status = if rng.random_bool(0.7) { 200 } else { 489 };
+            pending.push(Input::Talked { leg: *leg, status });
+        }
         Action::End { leg } => {
             open.insert(*leg, true);
         }
@@ -627,7 +670,19 @@ fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut
         | Action::Order { .. }
         | Action::Probe { .. }
         | Action::Emit(_)
+        | Action::Farewell { .. }
         | Action::Result { .. } => {}
+    }
+}
+
+/// While a desktop holds a call, the media server was told to pass nothing on to the other phone.
+fn no_word_passes_a_hold(bench: &Bench, seed: u64) {
+    let Phase::Established(state) = &bench.call.phase else { return };
+    for side in Side::BOTH {
+        if bench.call.phones[side as usize].held_by_desktop && !state.is_changing() {
+            let told = bench.direction_of_offer(Leg::Media(side.other()));
+            assert_eq!(told, crate::sdp::Direction::Inactive, "seed {seed}");
+        }
     }
 }
 
@@ -642,4 +697,97 @@ fn answer_of(leg: Leg, offer: &[u8], rng: &mut StdRng) -> Vec<u8> {
             Writer::new(3).write(&audio, &Shape::default())
         }
     }
+}
+
+#[test]
+fn a_desktop_holds_the_other_phone_and_takes_it_back() {
+    use crate::sdp::Direction;
+    let mut bench = Bench::established([false, true]);
+    assert_eq!(bench.desktop(1, "1002", CallAction::Hold), ["reinvite A"], "the other phone is asked first");
+    assert_eq!(bench.direction_of_offer(Leg::Caller), Direction::SendOnly);
+    assert_eq!(bench.desktop(2, "1001", CallAction::Hold), ["result 2 the call is being changed; try again"]);
+    assert_eq!(bench.phone_answers(Leg::Caller), ["ack A", "reinvite B0"]);
+    assert_eq!(bench.direction_of_offer(Leg::Callee(0)), Direction::RecvOnly);
+    assert_eq!(bench.phone_answers(Leg::Callee(0)), ["ack B0", "reinvite MA", "reinvite MB"]);
+    assert_eq!(bench.direction_of_offer(Leg::Media(Side::Caller)), Direction::Inactive);
+    assert_eq!(bench.direction_of_offer(Leg::Media(Side::Callee)), Direction::SendOnly);
+    assert_eq!(bench.media_answers(Side::Caller), ["ack MA"]);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "held 1002", "result 1 ok"]);
+    assert_eq!(bench.desktop(3, "1002", CallAction::Hold), ["result 3 the call is on hold already"]);
+
+    // A refresh of the phone that knows nothing of the hold does not end it.
+    let body = Some(PHONE_B.as_bytes().to_vec());
+    assert_eq!(bench.feed(Input::Offered { leg: Leg::Callee(0), body }), ["accept B0"]);
+    let answered = Description::parse(&bench.last_answer(Leg::Callee(0))).unwrap();
+    assert_eq!(answered.audio.direction, Direction::RecvOnly);
+
+    assert_eq!(bench.desktop(4, "1002", CallAction::Retrieve), ["reinvite A"]);
+    assert_eq!(bench.phone_answers(Leg::Caller), ["ack A", "reinvite B0"]);
+    assert_eq!(bench.phone_answers(Leg::Callee(0)), ["ack B0", "reinvite MA", "reinvite MB"]);
+    for leg in [Leg::Caller, Leg::Callee(0), Leg::Media(Side::Caller), Leg::Media(Side::Callee)] {
+        assert_eq!(bench.direction_of_offer(leg), Direction::SendRecv);
+    }
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "retrieved 1002", "result 4 ok"]);
+}
+
+#[test]
+fn a_phone_that_refuses_a_hold_stays_as_it_was_and_may_be_asked_again() {
+    let mut bench = Bench::established([false, true]);
+    bench.desktop(1, "1002", CallAction::Hold);
+    let refused = bench.feed(Input::Refused { leg: Leg::Caller, status: 488 });
+    assert_eq!(refused, ["result 1 the other phone refused: 488"]);
+    assert_eq!(bench.desktop(2, "1002", CallAction::Retrieve), ["result 2 the call is not on hold"]);
+    assert_eq!(bench.desktop(3, "1002", CallAction::Hold), ["reinvite A"]);
+    bench.phone_answers(Leg::Caller);
+    // Its own phone's refusal keeps nobody: the media server keeps the parties apart.
+    let refused = bench.feed(Input::Refused { leg: Leg::Callee(0), status: 488 });
+    assert_eq!(refused, ["reinvite MA", "reinvite MB"]);
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "held 1002", "result 3 ok"]);
+}
+
+#[test]
+fn a_desktop_answers_only_a_phone_that_takes_it_and_hears_when_it_did() {
+    let mut bench = Bench::new(2, [false; 2], Some(PHONE_A));
+    bench.media_answers(Side::Callee);
+    bench.feed(Input::Ringing { leg: Leg::Callee(0), talk: false });
+    let by_hand = bench.desktop(1, "1002", CallAction::Answer);
+    assert_eq!(by_hand, ["result 1 this phone can only be answered by hand"]);
+    assert_eq!(bench.feed(Input::Ringing { leg: Leg::Callee(1), talk: true }), ["call-ringing"]);
+    assert_eq!(bench.desktop(2, "1001", CallAction::Answer), ["result 2 the phone does not ring"]);
+    assert_eq!(bench.desktop(3, "1002", CallAction::Answer), ["talk B1"]);
+    assert!(bench.feed(Input::Talked { leg: Leg::Callee(1), status: 200 }).is_empty());
+    bench.answer(Leg::Callee(1), PHONE_B);
+    bench.media_answers(Side::Callee);
+    let connected = bench.media_answers(Side::Caller);
+    assert_eq!(connected, ["ack MA", "accept A", "ack B1", "call-established", "result 3 ok"]);
+}
+
+#[test]
+fn a_desktop_hangs_up_at_every_stage() {
+    let mut ringing = Bench::new(1, [false; 2], Some(PHONE_A));
+    ringing.media_answers(Side::Callee);
+    ringing.feed(Input::Ringing { leg: Leg::Callee(0), talk: false });
+    let stranger = ringing.desktop(1, "1003", CallAction::HangUp);
+    assert_eq!(stranger, ["result 1 this DN takes no part in the call"]);
+    let declined = ringing.desktop(2, "1002", CallAction::HangUp);
+    assert_eq!(declined, ["reject A 603", "end B0", "end MB", "ended Refused 1002", "farewell 2"]);
+    assert_eq!(ringing.desktop(3, "1002", CallAction::HangUp), ["result 3 the call has ended"]);
+    let mut calling = Bench::new(1, [false; 2], Some(PHONE_A));
+    let gave_up = calling.desktop(1, "1001", CallAction::HangUp);
+    assert_eq!(gave_up, ["reject A 487", "end MB", "ended Cancelled 1001", "farewell 1"]);
+    let mut talking = Bench::established([false; 2]);
+    talking.desktop(1, "1001", CallAction::Hold);
+    let over = talking.desktop(2, "1001", CallAction::HangUp);
+    let expected = [
+        "result 1 the call has ended",
+        "end A",
+        "end B0",
+        "end MA",
+        "end MB",
+        "ended HungUp 1001",
+        "farewell 2",
+    ];
+    assert_eq!(over, expected);
 }

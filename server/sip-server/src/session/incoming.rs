@@ -4,7 +4,8 @@ use super::{ALLOW, Session, refusal};
 use crate::{
     call::{Input, Leg, Now},
     leg::Leg as State,
-    state::{Output, Wires},
+    state::Output,
+    wires::Wires,
 };
 use hindsight_sip::{
     Command, Method, Request, Response, ServerTransactionId, SipMessage, Source, StatusCode,

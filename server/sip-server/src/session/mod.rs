@@ -10,7 +10,8 @@ use crate::{
     call::{Action, Call, Failure, Input, Leg, Now},
     leg::{Errand, Leg as State},
     registrar::Binding,
-    state::{Output, Wires},
+    state::Output,
+    wires::Wires,
 };
 use hindsight_model::Event as DomainEvent;
 use hindsight_sip::{ClientTransactionId, Dialog, Request, Response, StatusCode};
@@ -19,6 +20,9 @@ use std::collections::BTreeMap;
 
 /// What a party of a call may send us.
 const ALLOW: &str = "INVITE, BYE, OPTIONS, INFO, ACK, CANCEL";
+
+/// The event that tells a phone to answer.
+const TALK: &str = "talk";
 
 /// A call and its dialogs.
 pub(crate) struct Session {
@@ -32,6 +36,8 @@ pub(crate) struct Session {
     answered: Vec<ClientTransactionId>,
     /// Our BYEs that wait for their answer.
     goodbyes: u32,
+    /// Desktops that hung up and are told when nothing is left of the call.
+    farewells: Vec<u64>,
 }
 
 impl Session {
@@ -50,11 +56,15 @@ impl Session {
             max_forwards,
             answered: Vec::new(),
             goodbyes: 0,
+            farewells: Vec::new(),
         }
     }
 
-    /// Names nothing of this call in the tables any more.
+    /// Names nothing of this call in the tables any more, and says that it is over.
     pub(crate) fn forget(&self, wires: &mut Wires) {
+        for request in &self.farewells {
+            wires.push(Output::Result { request: *request, error: None });
+        }
         for transaction in &self.answered {
             wires.clients.remove(transaction);
         }
@@ -105,6 +115,8 @@ impl Session {
                 let event = DomainEvent { interaction: self.call.interaction(), at: now.wall, what };
                 wires.push(Output::Journal(event));
             }
+            Action::Talk { leg } => self.talk(leg, wires),
+            Action::Farewell { request } => self.farewells.push(request),
             Action::Result { request, error } => wires.push(Output::Result { request, error }),
         }
         None

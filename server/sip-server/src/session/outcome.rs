@@ -1,10 +1,11 @@
 //! What came back to the requests of a call.
 
-use super::{Session, order};
+use super::{Session, TALK, order};
 use crate::{
     call::{Input, Leg, Now},
     leg::{Leg as State, Up, destination},
-    state::{Kind, Outgoing, Output, Wires},
+    state::Output,
+    wires::{Kind, Outgoing, Wires},
 };
 use hindsight_sip::{
     ClientTransactionId, Command, Destination, Dialog, DialogId, Event, Fault, Method, Request, Response,
@@ -50,6 +51,8 @@ impl Session {
                     self.input(Input::Ordered { serial, outcome }, wires, now);
                 }
             }
+            Kind::Talk if status >= 200 => self.input(Input::Talked { leg, status }, wires, now),
+            Kind::Talk => {}
             Kind::Probe if response.is_none() => self.input(Input::ProbeUnanswered { leg }, wires, now),
             Kind::Probe if status >= 200 => self.input(Input::Probed { leg, status }, wires, now),
             Kind::Probe => {}
@@ -67,14 +70,25 @@ impl Session {
         now: Now,
     ) {
         match (self.legs.remove(&leg), response) {
-            (Some(calling @ State::Calling { .. }), Some(response)) if status < 200 => {
+            (Some(mut calling @ State::Calling { .. }), Some(response)) if status < 200 => {
+                let rings = RINGING.contains(&response.status.as_u16()) && matches!(leg, Leg::Callee(_));
+                if let State::Calling { request, early, .. } = &mut calling
+                    && rings
+                    && early.is_none()
+                    && takes_talk(&response)
+                {
+                    *early = Dialog::uac(request, &response).ok().map(Box::new);
+                }
+                let talk = matches!(&calling, State::Calling { early: Some(_), .. });
                 self.legs.insert(leg, calling);
-                if RINGING.contains(&response.status.as_u16()) && matches!(leg, Leg::Callee(_)) {
-                    self.input(Input::Ringing { leg }, wires, now);
+                if rings {
+                    self.input(Input::Ringing { leg, talk }, wires, now);
                 }
             }
-            (Some(State::Calling { request, flow, .. }), Some(response)) if response.status.is_success() => {
-                self.invite_answered(leg, transaction, (&request, flow), &response, wires, now);
+            (Some(State::Calling { request, flow, early, .. }), Some(response))
+                if response.status.is_success() =>
+            {
+                self.invite_answered(leg, transaction, (&request, flow, early), &response, wires, now);
             }
             // The connection that the phone registered over is gone: its Contact may still be reachable.
             (Some(State::Calling { request, flow: Some(_), cancelled: false, .. }), None)
@@ -100,13 +114,19 @@ impl Session {
         &mut self,
         leg: Leg,
         transaction: ClientTransactionId,
-        (request, flow): (&Request, Option<Destination>),
+        (request, flow, early): (&Request, Option<Destination>, Option<Box<Dialog>>),
         response: &Response,
         wires: &mut Wires,
         now: Now,
     ) {
         self.answered.push(transaction);
-        match Dialog::uac(request, response) {
+        // The early dialog goes on: what was sent in it has used up sequence numbers.
+        let early = early.filter(|early| DialogId::of_response(response).as_ref() == Some(early.id()));
+        let dialog = match early {
+            Some(mut early) => early.confirm(response).map(|()| *early),
+            None => Dialog::uac(request, response),
+        };
+        match dialog {
             Ok(dialog) => {
                 wires.dialogs.insert(dialog.id().clone(), (self.call.interaction(), leg));
                 let mut up = Up::new(dialog, flow);
@@ -148,6 +168,11 @@ impl Session {
             Some(_) | None => self.input(Input::Refused { leg, status }, wires, now),
         }
     }
+}
+
+/// Whether a phone lists `talk` among the events that it takes (RFC 6665 8.2.2).
+fn takes_talk(response: &Response) -> bool {
+    response.headers.tokens("Allow-Events").iter().any(|event| event.eq_ignore_ascii_case(TALK))
 }
 
 /// A second 2xx of a forked INVITE: acknowledged and ended at once (RFC 3261 13.2.2.4).

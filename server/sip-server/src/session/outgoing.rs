@@ -1,11 +1,12 @@
 //! What a call wants done, as requests and responses of its dialogs.
 
-use super::{ALLOW, Session, order, refusal, session_id};
+use super::{ALLOW, Session, TALK, order, refusal, session_id};
 use crate::{
     call::{Leg, Side},
     guard,
-    leg::{Errand, Leg as State, Up},
-    state::{Kind, Outgoing, Output, Wires},
+    leg::{Errand, Leg as State, Up, destination},
+    state::Output,
+    wires::{Kind, Outgoing, Wires},
 };
 use hindsight_msml::CONTENT_TYPE as MSML;
 use hindsight_sip::{
@@ -71,7 +72,13 @@ impl Session {
         let outgoing = Outgoing { interaction: self.call.interaction(), leg, kind: Kind::Invite };
         self.legs.insert(
             leg,
-            State::Calling { transaction, request: Box::new(request.clone()), flow, cancelled: false },
+            State::Calling {
+                transaction,
+                request: Box::new(request.clone()),
+                flow,
+                cancelled: false,
+                early: None,
+            },
         );
         wires.send(transaction, outgoing, request, to_address);
     }
@@ -110,6 +117,18 @@ impl Session {
         up.under_way = Some(transaction);
         let request = request.with_header("Session-ID", session_id(interaction));
         wires.send(transaction, Outgoing { interaction, leg, kind }, request, up.destination());
+    }
+
+    /// `Event: talk` in the early dialog: what telephones that list it in Allow-Events answer a call on.
+    pub(super) fn talk(&mut self, leg: Leg, wires: &mut Wires) {
+        let interaction = self.call.interaction();
+        let Some(State::Calling { early: Some(dialog), flow, .. }) = self.legs.get_mut(&leg) else { return };
+        let request = dialog.request(Method::Notify).with_header("Event", TALK);
+        let request = request.with_header("Subscription-State", "active");
+        let request = request.with_header("Session-ID", session_id(interaction));
+        let to = destination(dialog, *flow);
+        let transaction = wires.next_client();
+        wires.send(transaction, Outgoing { interaction, leg, kind: Kind::Talk }, request, to);
     }
 
     pub(super) fn acknowledge(&mut self, leg: Leg, wires: &mut Wires) {
@@ -181,12 +200,12 @@ impl Session {
 
     pub(super) fn end(&mut self, leg: Leg, wires: &mut Wires) {
         match self.legs.remove(&leg) {
-            Some(State::Calling { transaction, request, flow, cancelled }) => {
+            Some(State::Calling { transaction, request, flow, cancelled, early }) => {
                 if !cancelled {
                     wires.push(Output::Sip(Command::Cancel(transaction)));
                 }
                 // Kept for its final response: a 2xx may have crossed.
-                self.legs.insert(leg, State::Calling { transaction, request, flow, cancelled: true });
+                self.legs.insert(leg, State::Calling { transaction, request, flow, cancelled: true, early });
             }
             Some(State::Up(mut up)) if up.unacknowledged.is_some() => {
                 up.end_wanted = true;

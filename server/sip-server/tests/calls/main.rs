@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod desktop;
 mod net;
 mod peer;
 mod site;
@@ -63,7 +64,10 @@ fn a_call_goes_by_the_media_server_is_recorded_and_hung_up_by_either_side() {
         let now = site.net.now;
         site.peers[who].hang_up(now);
         site.until("quiet", 40, Site::all_quiet);
-        assert_eq!(site.kinds(), ["call-offered", "call-established", "recording-started", "call-ended"]);
+        assert_eq!(
+            site.kinds(),
+            ["call-offered", "call-ringing", "call-established", "recording-started", "call-ended"]
+        );
         assert_eq!(ended(&site), Some((EndCause::HungUp, Some(number.to_owned()))));
         assert_eq!(site.peers[MEDIA].log.iter().filter(|line| *line == "bye").count(), 2);
     }

@@ -36,6 +36,10 @@ pub struct Peer {
     pub manner: Manner,
     /// What happened, in words.
     pub log: Vec<String>,
+    /// As a phone: lists `talk` in Allow-Events, and answers when it is told to.
+    pub talks: bool,
+    /// As a phone: refuses the next re-INVITE with this.
+    pub refuses: Option<u16>,
     /// As a media server: answers every request of a dialog with this.
     pub failing: Option<u16>,
     pub dialogs: HashMap<DialogId, Dialog>,
@@ -64,6 +68,8 @@ impl Peer {
             endpoint: Endpoint::new(EndpointConfig::new(address), Ids::seeded(seed + 1000)),
             manner: Manner::Answer(Duration::from_millis(300)),
             log: Vec::new(),
+            talks: false,
+            refuses: None,
             failing: None,
             dialogs: HashMap::new(),
             heard: None,
@@ -246,12 +252,27 @@ impl Peer {
                 }
                 self.in_dialog(id, &request, now);
             }
+            None if request.method == Method::Notify && self.talks => self.told_to_talk(id, &request, now),
             None if request.to().unwrap().tag().is_some() => {
                 self.endpoint.respond(id, Response::to(&request, StatusCode::CALL_DOES_NOT_EXIST), now);
             }
             None if request.method == Method::Invite => self.invited(id, request, now),
             None => self.endpoint.respond(id, Response::to(&request, StatusCode::OK).with_to_tag("o"), now),
         }
+    }
+
+    fn told_to_talk(&mut self, id: ServerTransactionId, notify: &Request, now: Instant) {
+        assert_eq!(notify.headers.get("Event"), Some("talk"));
+        let ringing = self.ringing.iter().find(|(_, i)| i.call_id().unwrap() == notify.call_id().unwrap());
+        let Some((invite, request)) = ringing.map(|(invite, request)| (*invite, request.clone())) else {
+            let response = Response::to(notify, StatusCode::CALL_DOES_NOT_EXIST);
+            return self.endpoint.respond(id, response, now);
+        };
+        self.endpoint.respond(id, Response::to(notify, StatusCode::OK), now);
+        self.answer(invite, &request, now);
+        // From here on its sequence number is used up.
+        let dialog = DialogId::of_request(notify).and_then(|id| self.dialogs.get_mut(&id));
+        dialog.expect("in the dialog that was early").receive(notify).unwrap();
     }
 
     fn in_dialog(&mut self, id: ServerTransactionId, request: &Request, now: Instant) {
@@ -262,11 +283,18 @@ impl Peer {
                 self.log.push("bye".to_owned());
                 self.endpoint.respond(id, dialog.response(request, StatusCode::OK), now);
             }
+            Method::Invite if self.refuses.is_some() => {
+                let status = StatusCode::new(self.refuses.take().unwrap()).unwrap();
+                self.endpoint.respond(id, self.dialogs[&key].response(request, status), now);
+            }
             Method::Invite => {
                 let offer = request.sdp().map(|sdp| Description::parse(&sdp).unwrap());
                 let body = self.description(offer.as_ref());
                 self.heard = offer.or(self.heard.take());
                 self.log.push("re-invited".to_owned());
+                if let Some(heard) = &self.heard {
+                    self.log.push(format!("told {:?}", heard.audio.direction));
+                }
                 let response = self.dialogs[&key].response(request, StatusCode::OK);
                 self.endpoint.accept(id, response.with_body("application/sdp", body), now);
             }
@@ -297,6 +325,8 @@ impl Peer {
                 let ringing = Response::to(&request, StatusCode::RINGING)
                     .with_to_tag("t")
                     .with_header("Contact", self.contact());
+                let ringing =
+                    if self.talks { ringing.with_header("Allow-Events", "hold, talk") } else { ringing };
                 self.log.push("ringing".to_owned());
                 self.endpoint.respond(id, ringing, now);
                 let request = Box::new(request);

@@ -17,7 +17,8 @@ use hindsight_sip_server::{
 };
 use hindsight_wire::{
     InteractionId, Timestamp,
-    component::{Dn, RecordingAction, RecordingControl, VoiceConfig},
+    agent::CallAction,
+    component::{CallControl, Dn, RecordingAction, RecordingControl, VoiceConfig},
     policy::VoicePolicy,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -148,6 +149,19 @@ impl Site {
         let control = RecordingControl { interaction, action, by: "ann".into(), reason: "card".into() };
         let now = self.now();
         self.server.on_control(request, control, now);
+    }
+
+    /// A desktop at a DN asks.
+    pub fn desktop(&mut self, request: u64, dn: &str, action: CallAction) {
+        let interaction = self.interaction.unwrap();
+        let control = CallControl { interaction, dn: dn.to_owned(), action, by: "ann".into() };
+        let now = self.now();
+        self.server.on_call_control(request, control, now);
+    }
+
+    /// What a request of a desktop came to.
+    pub fn result(&self, request: u64) -> Option<&Option<String>> {
+        self.results.iter().find(|(known, _)| *known == request).map(|(_, error)| error)
     }
 
     /// Runs until `done`, at most `seconds` of simulated time.

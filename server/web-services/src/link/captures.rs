@@ -66,6 +66,15 @@ impl Call {
     }
 }
 
+struct AfterCall {
+    until: Timestamp,
+    /// Where it was captured to the end.
+    dns: Vec<String>,
+    paused: Option<Paused>,
+    /// Everywhere it could have been.
+    record_screen: Vec<String>,
+}
+
 struct Linked {
     desktop: Desktop,
     /// Grows with every link: of two desktops at one DN the last to come captures.
@@ -78,6 +87,8 @@ struct Linked {
 pub struct Captures {
     terms: Terms,
     calls: HashMap<InteractionId, Call>,
+    /// Over, and still captured for after-call work.
+    after_call: BTreeMap<InteractionId, AfterCall>,
     ended: VecDeque<(InteractionId, Vec<String>)>,
     desktops: HashMap<DeviceId, Linked>,
     arrivals: u64,
@@ -105,7 +116,31 @@ impl Captures {
             self.apply(event);
         }
         self.calls.retain(|_, call| call.offered_at.is_none_or(|at| now.ms_since(at) < LONGEST_CALL_MS));
+        self.on_time(now)
+    }
+
+    /// When [`Captures::on_time`] wants to be called.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.after_call.values().map(|after| after.until).min()
+    }
+
+    /// After-call work may be over.
+    pub fn on_time(&mut self, now: Timestamp) -> Vec<Output> {
+        let over: Vec<InteractionId> =
+            self.after_call.iter().filter(|(_, after)| after.until <= now).map(|(id, _)| *id).collect();
+        for id in over {
+            if let Some(after) = self.after_call.remove(&id) {
+                self.note_end(id, after.record_screen);
+            }
+        }
         self.reconcile()
+    }
+
+    fn note_end(&mut self, id: InteractionId, record_screen: Vec<String>) {
+        self.ended.push_back((id, record_screen));
+        if self.ended.len() > ENDED_REMEMBERED {
+            self.ended.pop_front();
+        }
     }
 
     /// A desktop's link is open.
@@ -165,7 +200,9 @@ impl Captures {
 
     /// A device may speak only of calls that exist.
     fn knows(&self, interaction: InteractionId) -> bool {
-        self.calls.contains_key(&interaction) || self.ended.iter().any(|(id, _)| *id == interaction)
+        self.calls.contains_key(&interaction)
+            || self.after_call.contains_key(&interaction)
+            || self.ended.iter().any(|(id, _)| *id == interaction)
     }
 
     fn ended_at(&self, dn: &str) -> Vec<InteractionId> {
@@ -187,15 +224,27 @@ impl Captures {
                 call.established =
                     parties.iter().filter(|party| party.is_dn).map(|party| party.number.clone()).collect();
             }
-            What::CallEnded { .. } => {
+            What::CallEnded { .. } | What::InteractionEnded { .. } => {
                 let Some(call) = self.calls.remove(&id) else { return };
                 if call.record_screen.is_empty() {
                     return;
                 }
-                self.ended.push_back((id, call.record_screen));
-                if self.ended.len() > ENDED_REMEMBERED {
-                    self.ended.pop_front();
+                let dns: Vec<String> =
+                    call.record_screen.iter().filter(|dn| call.wants(dn)).cloned().collect();
+                let seconds = i64::from(self.terms.policy.after_call_seconds);
+                if seconds == 0 || dns.is_empty() {
+                    return self.note_end(id, call.record_screen);
                 }
+                let until = event.at.plus_ms(seconds * 1000);
+                let Call { paused, record_screen, .. } = call;
+                self.after_call.insert(id, AfterCall { until, dns, paused, record_screen });
+            }
+            What::InteractionAnnounced(announced) => {
+                let call = self.calls.entry(id).or_default();
+                call.offered_at = Some(event.at);
+                call.established = vec![announced.dn.clone()];
+                call.record_screen =
+                    if announced.record_screen { call.established.clone() } else { Vec::new() };
             }
             What::RecordingPaused { by, reason, .. } => {
                 if let Some(call) = self.calls.get_mut(&id) {
@@ -218,7 +267,8 @@ impl Captures {
                     call.stopped = true;
                 }
             }
-            What::CallHeld { .. }
+            What::CallRinging { .. }
+            | What::CallHeld { .. }
             | What::CallRetrieved { .. }
             | What::RecordingFailed { .. }
             | What::RecordingOpened { .. }
@@ -238,8 +288,11 @@ impl Captures {
         for (device, linked) in &mut self.desktops {
             let captures = at_dn.get(&linked.desktop.dn).is_some_and(|(_, newest)| newest == device);
             let wanted: BTreeMap<InteractionId, Option<Paused>> = if captures {
-                let calls = self.calls.iter().filter(|(_, call)| call.wants(&linked.desktop.dn));
-                calls.map(|(id, call)| (*id, call.paused.clone())).collect()
+                let dn = &linked.desktop.dn;
+                let calls = self.calls.iter().filter(|(_, call)| call.wants(dn));
+                let after = self.after_call.iter().filter(|(_, after)| after.dns.contains(dn));
+                let calls = calls.map(|(id, call)| (*id, call.paused.clone()));
+                calls.chain(after.map(|(id, after)| (*id, after.paused.clone()))).collect()
             } else {
                 BTreeMap::new()
             };
@@ -397,6 +450,51 @@ mod tests {
         assert_eq!(told(captures.events(&[stopped], NOW)), ["stop"]);
         let started = event(call, What::RecordingStarted { capture: CaptureId::new(), by: "ann".into() });
         assert_eq!(told(captures.events(&[started], NOW)), ["start"]);
+    }
+
+    #[test]
+    fn after_call_work_is_captured_for_as_long_as_policy_says_and_only_where_the_call_was() {
+        let (mut captures, call) = (Captures::default(), InteractionId::new());
+        let policy = CapturePolicy { after_call_seconds: 20, ..CapturePolicy::default() };
+        captures.set_terms(Terms { policy, ..Terms::default() });
+        let device = DeviceId::new();
+        captures.desktop_up(device, desktop("1001"));
+        captures.desktop_up(DeviceId::new(), desktop("1002"));
+        captures.events(&[offered(call, &["1001", "1002"]), established(call, "1001")], NOW);
+        assert!(captures.events(&[ended(call)], NOW).is_empty());
+        assert_eq!(captures.deadline(), Some(NOW.plus_ms(20_000)));
+        assert!(captures.on_time(NOW.plus_ms(19_999)).is_empty());
+        captures.desktop_down(device);
+        assert_eq!(told(captures.desktop_up(device, desktop("1001"))), ["start"], "it may have lost its way");
+        assert_eq!(told(captures.on_time(NOW.plus_ms(20_000))), ["stop"]);
+        assert_eq!(captures.deadline(), None);
+        captures.desktop_down(device);
+        assert_eq!(told(captures.desktop_up(device, desktop("1001"))), ["stop"]);
+    }
+
+    #[test]
+    fn an_announced_interaction_is_captured_as_a_call_is() {
+        use hindsight_model::event::Announcement;
+        let announced = |record_screen| {
+            What::InteractionAnnounced(Announcement {
+                medium: hindsight_wire::agent::Medium::Chat,
+                from: "a visitor".into(),
+                to: "sales".into(),
+                dn: "1001".into(),
+                person: None,
+                record_screen,
+                attached: BTreeMap::new(),
+                by: "chat".into(),
+            })
+        };
+        let (mut captures, chat) = (Captures::default(), InteractionId::new());
+        captures.desktop_up(DeviceId::new(), desktop("1001"));
+        assert!(captures.events(&[event(InteractionId::new(), announced(false))], NOW).is_empty());
+        assert_eq!(told(captures.events(&[event(chat, announced(true))], NOW)), ["start"]);
+        let paused = What::RecordingPaused { by: "crm".into(), reason: "card".into() };
+        assert_eq!(told(captures.events(&[event(chat, paused)], NOW)), ["pause card"]);
+        let over = What::InteractionEnded { by: "chat".into() };
+        assert_eq!(told(captures.events(&[event(chat, over)], NOW)), ["stop"]);
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The devices that have a link, and how to reach them.
 
-use hindsight_wire::{DeviceId, component::RecordingControl, enrolment::DeviceKind, link::Down};
+use hindsight_wire::{
+    DeviceId,
+    component::{CallControl, RecordingControl},
+    enrolment::DeviceKind,
+    link::Down,
+};
 use std::{
     collections::HashMap,
     sync::{
@@ -32,6 +37,7 @@ struct Inner {
 struct Entry {
     id: u64,
     kind: DeviceKind,
+    protocol: u32,
     queue: mpsc::Sender<Down>,
     closed: CancellationToken,
 }
@@ -44,6 +50,13 @@ pub struct Membership {
     pub queue: mpsc::Receiver<Down>,
     /// The link must end: another one of the device took its place, it read too slowly, or it was revoked.
     pub closed: CancellationToken,
+}
+
+impl Membership {
+    /// Tells this link from every other, also of the same device.
+    pub fn link(&self) -> u64 {
+        self.id
+    }
 }
 
 /// Why a control request was not done.
@@ -59,11 +72,11 @@ pub enum ControlError {
 
 impl Hub {
     /// A device's link is open. An earlier one of the same device is closed.
-    pub fn join(&self, device: DeviceId, kind: DeviceKind) -> Membership {
+    pub fn join(&self, device: DeviceId, kind: DeviceKind, protocol: u32) -> Membership {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (sender, queue) = mpsc::channel(QUEUE);
         let closed = CancellationToken::new();
-        let entry = Entry { id, kind, queue: sender, closed: closed.clone() };
+        let entry = Entry { id, kind, protocol, queue: sender, closed: closed.clone() };
         if let Some(earlier) = self.links().insert(device, entry) {
             earlier.closed.cancel();
         }
@@ -92,8 +105,20 @@ impl Hub {
 
     /// Sends to a device; whether it has a link that takes it.
     pub fn send(&self, device: DeviceId, down: Down) -> bool {
+        self.send_to(device, None, down)
+    }
+
+    /// Sends on one link of a device; whether that is still its link and takes it.
+    pub fn send_on(&self, device: DeviceId, link: u64, down: Down) -> bool {
+        self.send_to(device, Some(link), down)
+    }
+
+    fn send_to(&self, device: DeviceId, link: Option<u64>, down: Down) -> bool {
         let links = self.links();
         let Some(entry) = links.get(&device) else { return false };
+        if link.is_some_and(|link| link != entry.id) {
+            return false;
+        }
         let sent = entry.queue.try_send(down).is_ok();
         if !sent {
             metrics::counter!("hindsight_link_overflows_total").increment(1);
@@ -116,11 +141,31 @@ impl Hub {
         control: RecordingControl,
         limit: Duration,
     ) -> Result<(), ControlError> {
-        let device = self.sip_server(preferred).ok_or(ControlError::Nobody)?;
+        self.ask(preferred, 1, limit, |request| Down::Control { request, control }).await
+    }
+
+    /// Has the SIP server do something with a call for one of its parties.
+    pub async fn call_control(
+        &self,
+        preferred: Option<DeviceId>,
+        control: CallControl,
+        limit: Duration,
+    ) -> Result<(), ControlError> {
+        self.ask(preferred, 2, limit, |request| Down::CallControl { request, control }).await
+    }
+
+    async fn ask(
+        &self,
+        preferred: Option<DeviceId>,
+        protocol: u32,
+        limit: Duration,
+        message: impl FnOnce(u64) -> Down,
+    ) -> Result<(), ControlError> {
+        let device = self.sip_server(preferred, protocol).ok_or(ControlError::Nobody)?;
         let request = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.requests().insert(request, (device, sender));
-        let sent = self.send(device, Down::Control { request, control });
+        let sent = self.send(device, message(request));
         let outcome = if sent { tokio::time::timeout(limit, answer).await.ok() } else { None };
         self.requests().remove(&request);
         match outcome {
@@ -141,10 +186,12 @@ impl Hub {
         }
     }
 
-    fn sip_server(&self, preferred: Option<DeviceId>) -> Option<DeviceId> {
+    fn sip_server(&self, preferred: Option<DeviceId>, protocol: u32) -> Option<DeviceId> {
         let links = self.links();
-        let is_sip =
-            |device: &DeviceId| links.get(device).is_some_and(|entry| entry.kind == DeviceKind::SipServer);
+        let is_sip = |device: &DeviceId| {
+            let known = |entry: &Entry| entry.kind == DeviceKind::SipServer && entry.protocol >= protocol;
+            links.get(device).is_some_and(known)
+        };
         preferred.filter(is_sip).or_else(|| links.keys().copied().find(is_sip))
     }
 
@@ -176,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn a_control_request_ends_with_the_answer_of_the_device_asked() {
         let (hub, device) = (Hub::default(), DeviceId::new());
-        let mut link = hub.join(device, DeviceKind::SipServer);
+        let mut link = hub.join(device, DeviceKind::SipServer, 2);
         let asking = tokio::spawn({
             let hub = hub.clone();
             async move { hub.control(None, control(), Duration::from_secs(5)).await }
@@ -190,9 +237,9 @@ mod tests {
     #[tokio::test]
     async fn without_a_sip_server_or_an_answer_the_request_fails() {
         let hub = Hub::default();
-        let _desktop = hub.join(DeviceId::new(), DeviceKind::Desktop);
+        let _desktop = hub.join(DeviceId::new(), DeviceKind::Desktop, 2);
         assert_eq!(hub.control(None, control(), LIMIT).await, Err(ControlError::Nobody));
-        let _silent = hub.join(DeviceId::new(), DeviceKind::SipServer);
+        let _silent = hub.join(DeviceId::new(), DeviceKind::SipServer, 2);
         assert_eq!(hub.control(None, control(), LIMIT).await, Err(ControlError::TimedOut));
         assert!(hub.requests().is_empty());
     }
@@ -200,8 +247,8 @@ mod tests {
     #[test]
     fn a_second_link_of_a_device_closes_the_first_and_outlives_its_leaving() {
         let (hub, device) = (Hub::default(), DeviceId::new());
-        let first = hub.join(device, DeviceKind::Desktop);
-        let second = hub.join(device, DeviceKind::Desktop);
+        let first = hub.join(device, DeviceKind::Desktop, 2);
+        let second = hub.join(device, DeviceKind::Desktop, 2);
         assert!(first.closed.is_cancelled() && !second.closed.is_cancelled());
         assert!(!hub.leave(&first));
         assert!(hub.is_linked(device));
@@ -210,9 +257,33 @@ mod tests {
     }
 
     #[test]
+    fn a_message_for_a_link_reaches_no_later_one() {
+        let (hub, device) = (Hub::default(), DeviceId::new());
+        let first = hub.join(device, DeviceKind::Desktop, 2);
+        let mut second = hub.join(device, DeviceKind::Desktop, 2);
+        let answer = || Down::Answer { request: 1, error: None };
+        assert!(!hub.send_on(device, first.link(), answer()));
+        assert!(hub.send_on(device, second.link(), answer()));
+        assert!(second.queue.try_recv().is_ok() && second.queue.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_sip_server_of_version_1_is_asked_for_no_call_control() {
+        let hub = Hub::default();
+        let _old = hub.join(DeviceId::new(), DeviceKind::SipServer, 1);
+        let control = CallControl {
+            interaction: InteractionId::new(),
+            dn: "1001".into(),
+            action: hindsight_wire::agent::CallAction::Hold,
+            by: "ann".into(),
+        };
+        assert_eq!(hub.call_control(None, control, LIMIT).await, Err(ControlError::Nobody));
+    }
+
+    #[test]
     fn a_device_that_does_not_read_loses_its_link() {
         let (hub, device) = (Hub::default(), DeviceId::new());
-        let link = hub.join(device, DeviceKind::Desktop);
+        let link = hub.join(device, DeviceKind::Desktop, 2);
         let stop = || Down::StopCapture { interaction: InteractionId::new() };
         assert!((0..QUEUE).all(|_| hub.send(device, stop())));
         assert!(!hub.send(device, stop()));

@@ -1,13 +1,21 @@
 //! The live link of a device: a WebSocket with mutual TLS (`hindsight_wire::link`).
 //!
 //! - [`hub`]: which devices have a link, and how to reach them.
-//! - [`captures`]: which desktop captures for which call (pure); [`director`]: the task around it.
-//! - [`session`]: one link, from `Hello` to its end.
+//! - [`captures`]: which desktop captures for which interaction (pure).
+//! - [`agents`], [`story`]: what each agent is shown, as a stream that a reconnect goes on with (pure).
+//! - [`director`]: the task around both.
+//! - [`session`]: one link, from `Hello` to its end; [`requests`]: what agents ask for; [`reports`]: what desktops say of
+//!   themselves; [`older`]: what desktops of an older version are sent.
 
+pub mod agents;
 pub mod captures;
 pub mod director;
 pub mod hub;
+mod older;
+mod reports;
+mod requests;
 pub mod session;
+pub mod story;
 
 use crate::{error::ApiError, peer::Caller, state::App};
 use axum::{

@@ -2,8 +2,11 @@
 
 use super::{
     captures::Desktop,
-    director::{Message, terms},
+    director::{Follow, Message, terms},
     hub::Membership,
+    older,
+    reports::{self, Reports},
+    requests::{self, Asking},
 };
 use crate::{desktop, peer::usable, state::App};
 use axum::{
@@ -14,6 +17,7 @@ use hindsight_management::voice_config;
 use hindsight_model::Event;
 use hindsight_store::{
     StoreError,
+    desktops::{self, Offline, SpoolState},
     devices::{self, Device},
     events,
     presence::{self, DesktopLink},
@@ -21,11 +25,15 @@ use hindsight_store::{
 };
 use hindsight_wire::{
     DeviceId, Timestamp,
+    agent::{AgentAction, Resume},
     enrolment::DeviceKind,
     link::{Down, JournalEntry, PROTOCOL_VERSION, Up},
 };
-use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// The first message comes within this time.
@@ -38,6 +46,10 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const SILENCE_LIMIT: Duration = Duration::from_secs(50);
 /// Entries in one message.
 const MOST_ENTRIES: usize = 100;
+/// Requests of an agent that may be under way at a time.
+const MOST_REQUESTS: usize = 8;
+/// Longest version of a program that is kept.
+const LONGEST_VERSION: usize = 60;
 /// A desktop's session is extended so often.
 const EXTEND_EVERY: Duration = Duration::from_secs(600);
 
@@ -67,9 +79,17 @@ enum End {
 /// Serves a link to its end.
 pub async fn run(app: App, device: Device, socket: WebSocket) {
     let (id, kind) = (device.id, device.kind.as_str());
-    let mut link = Link { app, device, socket, heard: Instant::now() };
+    let mut link = Link {
+        app,
+        device,
+        socket,
+        heard: Instant::now(),
+        protocol: PROTOCOL_VERSION,
+        requests: Arc::new(Semaphore::new(MOST_REQUESTS)),
+        reports: Reports::default(),
+    };
     let end = match link.hello().await {
-        Ok(seat) => link.serve(seat).await,
+        Ok(greeting) => link.serve(greeting).await,
         Err(end) => end,
     };
     tracing::info!(device = %id, kind, %end, "a link ended");
@@ -87,6 +107,14 @@ pub async fn run(app: App, device: Device, socket: WebSocket) {
 struct Seated {
     desktop: Desktop,
     token: String,
+    since: Timestamp,
+}
+
+/// What a device said first.
+struct Greeting {
+    version: String,
+    seat: Option<Seated>,
+    resume: Option<Resume>,
 }
 
 /// The seat that a token is good for, with the certificate of this device only.
@@ -95,7 +123,8 @@ async fn seated(app: App, caller: DeviceId, token: Option<String>) -> Result<Opt
     let session = sessions::by_token(&mut *app.database.read().await?, &token, Timestamp::now()).await?;
     Ok(session.and_then(|session| match session.seat {
         Seat::Desktop { device, dn } if device == caller => {
-            Some(Seated { desktop: Desktop { person: session.person, dn }, token })
+            let desktop = Desktop { person: session.person, dn };
+            Some(Seated { desktop, token, since: session.created_at })
         }
         _ => None,
     }))
@@ -112,24 +141,29 @@ struct Link {
     device: Device,
     socket: WebSocket,
     heard: Instant,
+    /// What it speaks.
+    protocol: u32,
+    requests: Arc<Semaphore>,
+    reports: Reports,
 }
 
 impl Link {
-    async fn hello(&mut self) -> Result<Option<Seated>, End> {
+    async fn hello(&mut self) -> Result<Greeting, End> {
         let first = timeout(HELLO_LIMIT, self.receive()).await.map_err(|_| End::Silent)??;
-        let Some(Up::Hello { protocol, version, token, .. }) = first else {
+        let Some(Up::Hello { protocol, version, token, resume }) = first else {
             return self.refuse("the first message is hello", false).await;
         };
         // This version and the two before it, as soon as there are any.
         if !(PROTOCOL_VERSION.saturating_sub(2).max(1)..=PROTOCOL_VERSION).contains(&protocol) {
             return self.refuse("this version of the link is not spoken here", false).await;
         }
-        tracing::info!(device = %self.device.id, kind = self.device.kind.as_str(), version, "a link opened");
+        self.protocol = protocol;
+        tracing::info!(device = %self.device.id, kind = self.device.kind.as_str(), version, protocol, "a link opened");
         if self.device.kind != DeviceKind::Desktop {
-            return Ok(None);
+            return Ok(Greeting { version, seat: None, resume: None });
         }
         match seated(self.app.clone(), self.device.id, token).await? {
-            Some(seated) => Ok(Some(seated)),
+            seat @ Some(_) => Ok(Greeting { version, seat, resume }),
             None => self.refuse("nobody is signed in at this desktop; sign in again", false).await,
         }
     }
@@ -139,17 +173,16 @@ impl Link {
         Err(End::Refused(reason))
     }
 
-    async fn serve(&mut self, seat: Option<Seated>) -> End {
-        let mut membership = self.app.hub.join(self.device.id, self.device.kind);
+    async fn serve(&mut self, greeting: Greeting) -> End {
+        let mut membership = self.app.hub.join(self.device.id, self.device.kind, self.protocol);
         // Before the configuration is read: what changes from here on is sent again.
         let mut version = self.app.version.clone();
         version.mark_unchanged();
         self.count();
         let opened = Timestamp::now();
-        let end = match self.begin(seat.as_ref(), opened).await {
-            Ok(()) => {
-                self.exchange(&mut membership, version, seat.as_ref()).await.err().unwrap_or(End::Closed)
-            }
+        let seat = greeting.seat.as_ref();
+        let end = match self.begin(&greeting, membership.link(), opened).await {
+            Ok(()) => self.exchange(&mut membership, version, seat).await.err().unwrap_or(End::Closed),
             Err(end) => end,
         };
         let last = self.app.hub.leave(&membership);
@@ -161,6 +194,9 @@ impl Link {
             if let Err(error) = note_end(self.app.clone(), self.device.id, opened).await {
                 tracing::warn!(%error, "the end of a desktop's link could not be noted");
             }
+            if let Err(error) = self.reports.flush(&self.app, self.device.id).await {
+                tracing::warn!(%error, "what a desktop said last could not be noted");
+            }
         }
         end
     }
@@ -170,11 +206,11 @@ impl Link {
         metrics::gauge!("hindsight_links", "kind" => self.device.kind.as_str()).set(links);
     }
 
-    async fn begin(&mut self, seat: Option<&Seated>, now: Timestamp) -> Result<(), End> {
+    async fn begin(&mut self, greeting: &Greeting, id: u64, now: Timestamp) -> Result<(), End> {
         self.welcome().await?;
-        match seat {
+        match &greeting.seat {
             None => self.configure().await,
-            Some(Seated { desktop, token }) => {
+            Some(Seated { desktop, token, since }) => {
                 let mut write = self.app.database.write().await?;
                 let link = DesktopLink {
                     device: self.device.id,
@@ -184,9 +220,13 @@ impl Link {
                     to: None,
                 };
                 presence::link_up(&mut write, &link).await?;
+                let version: String = greeting.version.chars().take(LONGEST_VERSION).collect();
+                desktops::linked(&mut write, self.device.id, &version, self.protocol, now).await?;
                 sessions::touch(&mut write, token, now, desktop::expiry(&self.app, now)).await?;
                 write.commit().await?;
-                self.app.director.tell(Message::Up(self.device.id, desktop.clone())).await;
+                let follow = Follow { link: id, resume: greeting.resume, since: *since };
+                let follow = (self.protocol >= 2).then_some(follow);
+                self.app.director.tell(Message::Up(self.device.id, desktop.clone(), follow)).await;
                 Ok(())
             }
         }
@@ -220,7 +260,7 @@ impl Link {
                 () = membership.closed.cancelled() => return Err(End::Displaced),
                 Some(down) = membership.queue.recv() => self.send(&down).await?,
                 received = self.receive() => match received? {
-                    Some(up) => self.take(up).await?,
+                    Some(up) => self.take(up, seat, membership.link()).await?,
                     None => return Err(End::Closed),
                 },
                 Ok(()) = version.changed() => match seat {
@@ -237,6 +277,7 @@ impl Link {
         if self.heard.elapsed() > SILENCE_LIMIT {
             return Err(End::Silent);
         }
+        self.reports.flush(&self.app, self.device.id).await?;
         self.put(ws::Message::Ping(bytes::Bytes::new())).await
     }
 
@@ -253,12 +294,13 @@ impl Link {
             }
             let mut write = self.app.database.write().await?;
             sessions::touch(&mut write, token, now, desktop::expiry(&self.app, now)).await?;
+            desktops::seen(&mut write, self.device.id, now).await?;
             write.commit().await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, up: Up) -> Result<(), End> {
+    async fn take(&mut self, up: Up, seat: Option<&Seated>, link: u64) -> Result<(), End> {
         let desktop = self.device.kind == DeviceKind::Desktop;
         match up {
             Up::Hello { .. } => self.refuse("hello comes once", true).await,
@@ -284,30 +326,60 @@ impl Link {
             }
             Up::CaptureEnded { interactions, error: Some(error), .. } if desktop => {
                 let device = self.device.id;
-                metrics::counter!("hindsight_captures_failed_total").increment(1);
+                reports::failed(&self.app, device, &error).await?;
                 self.app.director.tell(Message::Failed { device, interactions, error }).await;
                 Ok(())
             }
             Up::CaptureStarted { .. } | Up::CaptureEnded { .. } => Ok(()),
             Up::WasOffline { from, to, captures } => {
                 tracing::info!(device = %self.device.id, %from, %to, captures = captures.len(), "it was offline");
-                Ok(())
-            }
-            Up::Request { request, .. } => {
-                let error = Some("this server cannot do that yet".to_owned());
-                self.send(&Down::Answer { request, error }).await
+                let offline = Offline { from, to, captures: captures.len() as u64 };
+                Ok(reports::offline(&self.app, self.device.id, offline).await?)
             }
             Up::Problems { problems } => {
-                tracing::info!(device = %self.device.id, problems = problems.len(), "a desktop has problems");
-                Ok(())
+                tracing::info!(device = %self.device.id, problems = problems.len(), "a desktop's problems");
+                Ok(reports::problems(&self.app, self.device.id, problems).await?)
             }
-            Up::SignOut => self.refuse("signed out", false).await,
             Up::Spool { waiting, waiting_bytes, refused, free_bytes } => {
                 tracing::debug!(device = %self.device.id, waiting, waiting_bytes, refused, free_bytes, "spool");
                 if refused > 0 {
                     tracing::warn!(device = %self.device.id, refused, "recordings were refused and are kept there");
                 }
+                let state = SpoolState { waiting, waiting_bytes, refused, free_bytes };
+                Ok(self.reports.spool(&self.app, self.device.id, state).await?)
+            }
+            Up::Request { request, action } => match seat {
+                Some(Seated { desktop, .. }) => {
+                    let asking = Asking { device: self.device.id, link, desktop: desktop.clone() };
+                    self.request(asking, request, action).await
+                }
+                None => self.refuse("only desktops ask for this", false).await,
+            },
+            Up::SignOut => match seat {
+                Some(Seated { desktop, token, .. }) => {
+                    desktop::sign_out(&self.app, self.device.id, desktop.person, token).await?;
+                    self.app.director.tell(Message::SignedOut(self.device.id)).await;
+                    self.refuse("signed out", false).await
+                }
+                None => self.refuse("nobody is signed in here", false).await,
+            },
+        }
+    }
+
+    /// Beside the link, which goes on meanwhile; not more than a few at a time.
+    async fn request(&mut self, asking: Asking, request: u64, action: AgentAction) -> Result<(), End> {
+        match self.requests.clone().try_acquire_owned() {
+            Ok(permit) => {
+                let app = self.app.clone();
+                tokio::spawn(async move {
+                    requests::serve(app, asking, request, action).await;
+                    drop(permit);
+                });
                 Ok(())
+            }
+            Err(_) => {
+                let error = Some("too many requests at a time".to_owned());
+                self.send(&Down::Answer { request, error }).await
             }
         }
     }
@@ -351,8 +423,11 @@ impl Link {
     }
 
     async fn send(&mut self, down: &Down) -> Result<(), End> {
-        let text = serde_json::to_string(down).map_err(|error| StoreError::Conflict(error.to_string()))?;
-        self.put(ws::Message::Text(text.into())).await
+        let text = older::message(self.protocol, down);
+        match text.map_err(|error| StoreError::Conflict(error.to_string()))? {
+            Some(text) => self.put(ws::Message::Text(text.into())).await,
+            None => Ok(()),
+        }
     }
 
     async fn put(&mut self, message: ws::Message) -> Result<(), End> {

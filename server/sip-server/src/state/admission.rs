@@ -1,0 +1,188 @@
+//! Requests outside of a dialog: who may register, who may call whom, and the calls that reach nobody.
+
+use super::{RETRY_AFTER, SipServer};
+use crate::{
+    call::{Call, Leg, Now, Participant},
+    leg::{Leg as State, flow_of},
+    registrar::{Binding, Refusal},
+    sdp::{Description, SdpError},
+    session::Session,
+    state::Output,
+};
+use hindsight_model::{
+    Event as DomainEvent,
+    event::{EndCause, What},
+};
+use hindsight_sip::{Dialog, Request, Response, ServerTransactionId, SipMessage, Source, StatusCode, Uri};
+use hindsight_wire::InteractionId;
+use rand::Rng;
+
+impl SipServer {
+    pub(super) fn on_register(
+        &mut self,
+        id: ServerTransactionId,
+        request: &Request,
+        source: Source,
+        now: Now,
+    ) {
+        if !self.is_ours(&request.uri) {
+            return self.respond(id, Response::to(request, StatusCode::NOT_FOUND));
+        }
+        let number = match self.authenticate(request, now) {
+            Ok(number) => number,
+            Err(response) => return self.respond(id, *response),
+        };
+        // A phone registers for itself only (RFC 3261 10.3 step 4).
+        if request.to().ok().and_then(|to| to.uri.user()).as_deref() != Some(number.as_str()) {
+            return self.respond(id, Response::to(request, StatusCode::FORBIDDEN));
+        }
+        let response = match self.registrar.register(&number, request, source, now.instant) {
+            Ok(contacts) => {
+                tracing::debug!(contacts = contacts.len(), "registered");
+                let response = Response::to(request, StatusCode::OK);
+                contacts.iter().fold(response, |response, contact| response.with_header("Contact", contact))
+            }
+            Err(Refusal::TooBrief(least)) => {
+                Response::to(request, StatusCode::INTERVAL_TOO_BRIEF).with_header("Min-Expires", least)
+            }
+            Err(Refusal::Fault(fault)) => Response::to(request, fault.status).with_reason(fault.reason),
+        };
+        self.respond(id, response);
+    }
+
+    /// The DN that a request comes from, or the challenge or refusal to answer it with.
+    fn authenticate(&mut self, request: &Request, now: Now) -> Result<String, Box<Response>> {
+        match &mut self.authenticator {
+            Some(authenticator) => authenticator.judge(request, &self.directory, now.instant),
+            None => {
+                let response = Response::to(request, StatusCode::SERVICE_UNAVAILABLE);
+                Err(Box::new(response.with_header("Retry-After", RETRY_AFTER)))
+            }
+        }
+    }
+
+    pub(super) fn on_invite(&mut self, id: ServerTransactionId, request: Request, source: Source, now: Now) {
+        let caller = match self.admit(&request, now) {
+            Ok(caller) => caller,
+            Err(response) => return self.respond(id, *response),
+        };
+        let offer = match self.offer_of(&request) {
+            Ok(offer) => offer,
+            Err(response) => return self.respond(id, *response),
+        };
+        let dialled = request.uri.user().unwrap_or_default();
+        let caller = self.directory.participant(&caller);
+        let callee = self.directory.participant(&dialled);
+        let contacts = self.registrar.lookup(&dialled, now.instant);
+        if !self.is_ours(&request.uri) || !callee.is_dn || contacts.is_empty() {
+            let status =
+                if callee.is_dn { StatusCode::TEMPORARILY_UNAVAILABLE } else { StatusCode::NOT_FOUND };
+            self.announce_unreachable([&caller, &callee], now);
+            return self.respond(id, Response::to(&request, status));
+        }
+        let tag = self.wires.ids.tag();
+        let contact = self.wires.contact(Some(source.into()));
+        let dialog = match Dialog::uas(&request, &tag, contact, self.wires.ids.cseq()) {
+            Ok(dialog) => dialog,
+            Err(fault) => {
+                return self.respond(id, Response::to(&request, fault.status).with_reason(fault.reason));
+            }
+        };
+        self.begin(id, request, source, dialog, ([caller, callee], contacts, offer), now);
+    }
+
+    fn begin(
+        &mut self,
+        id: ServerTransactionId,
+        request: Request,
+        source: Source,
+        dialog: Dialog,
+        (parties, contacts, offer): ([Participant; 2], Vec<Binding>, Option<Description>),
+        now: Now,
+    ) {
+        let interaction = self.new_interaction(now);
+        tracing::info!(%interaction, contacts = contacts.len(), "call offered");
+        let numbers = [parties[0].number.clone(), parties[1].number.clone()];
+        let forks = u8::try_from(contacts.len()).unwrap_or(u8::MAX);
+        let max_forwards = request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1);
+        let call =
+            Call::offered(interaction, parties, forks, offer, self.config.limits(), self.rng.random(), now);
+        self.wires.servers.insert(id, (interaction, Leg::Caller));
+        self.wires.dialogs.insert(dialog.id().clone(), (interaction, Leg::Caller));
+        let key = (dialog.id().call_id.clone(), dialog.id().remote_tag.clone());
+        self.callers.insert(key, interaction);
+        let flow = flow_of(&request, source);
+        let caller =
+            State::Offered { transaction: id, request: Box::new(request), dialog: Box::new(dialog), flow };
+        let session = Session::new(call, caller, contacts, numbers, max_forwards);
+        self.sessions.insert(interaction, session);
+        self.with_session(interaction, now, |session, wires| session.perform_all(wires, now));
+    }
+
+    /// Who calls, when the INVITE may be served at all.
+    fn admit(&mut self, request: &Request, now: Now) -> Result<String, Box<Response>> {
+        let refuse = |status| Err(Box::new(Response::to(request, status)));
+        if request.max_forwards().ok().flatten() == Some(0) {
+            return refuse(StatusCode::TOO_MANY_HOPS);
+        }
+        if self.is_merged(request) {
+            return refuse(StatusCode::LOOP_DETECTED);
+        }
+        let number = self.authenticate(request, now)?;
+        // Nobody calls in another's name.
+        if request.from().ok().and_then(|from| from.uri.user()).as_deref() != Some(number.as_str()) {
+            return refuse(StatusCode::FORBIDDEN);
+        }
+        if self.sessions.len() >= self.config.max_calls {
+            tracing::warn!(calls = self.sessions.len(), "no room for another call");
+            let response = Response::to(request, StatusCode::SERVICE_UNAVAILABLE);
+            return Err(Box::new(response.with_header("Retry-After", RETRY_AFTER)));
+        }
+        Ok(number)
+    }
+
+    fn is_merged(&self, request: &Request) -> bool {
+        let (Ok(call_id), Ok(from)) = (request.call_id(), request.from()) else { return false };
+        self.callers.contains_key(&(call_id.to_owned(), from.tag().unwrap_or_default().to_owned()))
+    }
+
+    fn offer_of(&self, request: &Request) -> Result<Option<Description>, Box<Response>> {
+        let Some(body) = request.sdp() else { return Ok(None) };
+        match Description::parse(&body) {
+            Ok(offer) => Ok(Some(offer)),
+            Err(SdpError::Malformed) => {
+                let response = Response::to(request, StatusCode::BAD_REQUEST);
+                Err(Box::new(response.with_reason("Malformed SDP")))
+            }
+            Err(SdpError::NothingInCommon) => {
+                Err(Box::new(Response::to(request, StatusCode::NOT_ACCEPTABLE_HERE)))
+            }
+        }
+    }
+
+    /// A call that reaches nobody is an interaction all the same.
+    fn announce_unreachable(&mut self, parties: [&Participant; 2], now: Now) {
+        let interaction = self.new_interaction(now);
+        tracing::info!(%interaction, "call to a number that nobody is registered at");
+        let ended = What::CallEnded { cause: EndCause::NotFound, by: None };
+        for what in [Call::offered_event(parties), ended] {
+            self.wires.push(Output::Journal(DomainEvent { interaction, at: now.wall, what }));
+        }
+    }
+
+    /// UUIDv7 from our own clock and randomness, so that a simulation repeats itself.
+    fn new_interaction(&mut self, now: Now) -> InteractionId {
+        let millis = u64::try_from(now.wall.0 / 1000).unwrap_or_default();
+        InteractionId(uuid::Builder::from_unix_timestamp_millis(millis, &self.rng.random()).into_uuid())
+    }
+
+    /// An address of ours: any IP address (phones are configured with one), the site's domain, or our own name.
+    pub(super) fn is_ours(&self, uri: &Uri) -> bool {
+        let Some(sip) = uri.as_sip() else { return uri.scheme() == "tel" };
+        let host = sip.host.host.to_string();
+        sip.host.host.ip().is_some()
+            || sip.host.host == self.wires.domain.host
+            || host == "localhost"
+            || host.eq_ignore_ascii_case(self.directory.realm())
+    }
+}

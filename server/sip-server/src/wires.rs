@@ -1,0 +1,120 @@
+//! What the calls share: names of transactions and dialogs, what was asked of whom, and the way out.
+
+use crate::{call::Leg, guard, state::Output};
+use hindsight_sip::{
+    ClientTransactionId, Command, Destination, DialogId, HostPort, Ids, NameAddr, Protocol, Request,
+    ServerTransactionId, SipUri, capability::Capabilities,
+};
+use hindsight_wire::InteractionId;
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+};
+
+/// Which address of ours a peer reaches; `None`: the advertised one.
+pub type Reach = Box<dyn Fn(IpAddr) -> Option<IpAddr> + Send>;
+
+/// What a request of ours was for.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) interaction: InteractionId,
+    pub(crate) leg: Leg,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Invite,
+    Reinvite,
+    Bye,
+    /// BYE of a fork that came too late.
+    Stray,
+    /// NOTIFY that tells a phone to answer.
+    Talk,
+    /// Serial of the order.
+    Order(u32),
+    Probe,
+}
+
+/// What calls share: names of transactions and dialogs, and the way out.
+pub(crate) struct Wires {
+    pub(crate) ids: Ids,
+    pub(crate) resource_manager: SocketAddr,
+    pub(crate) clients: HashMap<ClientTransactionId, Outgoing>,
+    pub(crate) servers: HashMap<ServerTransactionId, (InteractionId, Leg)>,
+    pub(crate) dialogs: HashMap<DialogId, (InteractionId, Leg)>,
+    /// What peers are told of us.
+    pub(crate) allow: Capabilities,
+    pub(crate) domain: HostPort,
+    pub(crate) reach: Reach,
+    /// Requests that could not be sent at all, to be told after what is under way.
+    pub(crate) unsendable: VecDeque<ClientTransactionId>,
+    pub(crate) out: VecDeque<Output>,
+    client_ids: Box<dyn Fn() -> ClientTransactionId + Send>,
+}
+
+impl Wires {
+    /// Nothing under way.
+    pub(crate) fn new(
+        ids: Ids,
+        resource_manager: SocketAddr,
+        domain: HostPort,
+        client_ids: Box<dyn Fn() -> ClientTransactionId + Send>,
+    ) -> Self {
+        Self {
+            ids,
+            resource_manager,
+            clients: HashMap::new(),
+            servers: HashMap::new(),
+            dialogs: HashMap::new(),
+            domain,
+            allow: guard::capabilities(),
+            client_ids,
+            reach: Box::new(|_| None),
+            unsendable: VecDeque::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    pub(crate) fn next_client(&self) -> ClientTransactionId {
+        (self.client_ids)()
+    }
+
+    /// Sends a request of a leg; without an address it fails as if the transport had.
+    pub(crate) fn send(
+        &mut self,
+        id: ClientTransactionId,
+        outgoing: Outgoing,
+        request: Request,
+        to: Option<Destination>,
+    ) {
+        self.clients.insert(id, outgoing);
+        match to {
+            Some(to) => self.push(Output::Sip(Command::Request(id, request, to))),
+            None => self.unsendable.push_back(id),
+        }
+    }
+
+    /// Our address for the far end of a dialog, as it can be reached from there.
+    pub(crate) fn contact(&self, peer: Option<Destination>) -> NameAddr {
+        let reached = peer.and_then(|peer| (self.reach)(peer.addr.ip()));
+        let host = match reached {
+            Some(ip) => HostPort { host: ip.into(), port: self.domain.port },
+            None => self.domain.clone(),
+        };
+        let uri = SipUri::new(host);
+        NameAddr::new(match peer.map(|peer| peer.protocol) {
+            Some(Protocol::Tcp) => uri.with_param("transport", Some("tcp")),
+            Some(Protocol::Udp) | None => uri,
+        })
+    }
+
+    /// A number as an address of this site.
+    pub(crate) fn address_of(&self, number: &str) -> NameAddr {
+        NameAddr::new(SipUri::with_user(number, self.domain.clone()))
+    }
+}
