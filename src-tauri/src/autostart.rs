@@ -17,8 +17,12 @@ pub fn plugin() -> TauriPlugin<Wry> {
     tauri_plugin_autostart::Builder::new().app_name(NAME).arg(crate::BACKGROUND).build()
 }
 
-/// A recorder that nobody started records nothing: on unless the person switches it off.
+/// A recorder that nobody started records nothing: on unless the person switches it off. Where a package has put the entry
+/// for everybody none of the user's own is written: it would stay when the package goes.
 pub fn first_start(app: &AppHandle) {
+    if for_everybody() {
+        return;
+    }
     if let Err(error) = set(app, true) {
         tracing::warn!(error = format!("{error:#}"), "the start at login cannot be set");
     }
@@ -35,12 +39,25 @@ pub fn is_on(app: &AppHandle) -> bool {
 /// Switches it.
 pub fn set(app: &AppHandle, on: bool) -> anyhow::Result<()> {
     let manager = app.autolaunch();
+    if on && for_everybody() {
+        return shown_again(app);
+    }
     if on {
         return manager.enable().context("writing the session's entry");
     }
     match own_entry(app).filter(|_| for_everybody()) {
         Some(path) => fs::write(path, HIDDEN).context("writing the session's entry"),
         None => manager.disable().context("removing the session's entry"),
+    }
+}
+
+/// Without an entry of the user's own that of everybody holds.
+fn shown_again(app: &AppHandle) -> anyhow::Result<()> {
+    match own_entry(app).map(fs::remove_file) {
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("removing the session's entry")
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

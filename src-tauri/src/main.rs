@@ -30,6 +30,8 @@ use tokio::sync::mpsc;
 
 /// Started by the session: no window.
 const BACKGROUND: &str = "--background";
+/// Where a package says which links are ours.
+const PACKAGED_ENTRY: &str = "/usr/share/applications/hindsight-desktop.desktop";
 /// Events that may wait.
 const EVENTS: usize = 256;
 
@@ -135,6 +137,10 @@ fn links(app: &AppHandle, events: &mpsc::Sender<Event>) {
     });
     for url in app.deep_link().get_current().ok().flatten().unwrap_or_default() {
         tell(events, Event::Link(url.to_string()));
+    }
+    // A package registers them for everybody; an entry of the user's own would stay when the package goes.
+    if cfg!(target_os = "linux") && std::path::Path::new(PACKAGED_ENTRY).exists() {
+        return;
     }
     let app = app.clone();
     // It runs the session's own tools: not on the toolkit's thread.
