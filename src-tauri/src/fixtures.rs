@@ -8,7 +8,10 @@ use hindsight_wire::{
         AgentState, CallAction, InteractionView, Medium, Problem, ProblemKind, Progress, RecordingState,
     },
     component::RecordingAction,
-    local::{CaptureState, DesktopStatus, LOCAL_PROTOCOL, LinkState, SignedInPerson, SpoolStatus, TrayState},
+    local::{
+        CaptureState, DesktopStatus, LOCAL_PROTOCOL, LinkState, PauseView, SignedInPerson, SpoolStatus,
+        TrayState,
+    },
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -130,6 +133,20 @@ fn blended() -> DesktopStatus {
     }
 }
 
+/// A window's title asks for it.
+pub fn paused_by_rule(voice_not: Option<&str>) -> DesktopStatus {
+    let pause = PauseView {
+        by: "rule".to_owned(),
+        reason: "the window \u{201c}Payment\u{201d}".to_owned(),
+        voice_not: voice_not.map(str::to_owned),
+    };
+    let mut status = DesktopStatus { pause: Some(pause), ..on_a_call(RecordingState::Paused) };
+    if voice_not.is_some() {
+        status.interactions[0].voice = RecordingState::Recording;
+    }
+    status
+}
+
 fn failing() -> DesktopStatus {
     let kinds = [
         (ProblemKind::Link, "connection refused (10.1.0.4:8443)"),
@@ -193,6 +210,8 @@ fn views() -> BTreeMap<&'static str, View> {
         ("call-unrecorded", on_a_call(RecordingState::Off)),
         ("recording", on_a_call(RecordingState::Recording)),
         ("paused", on_a_call(RecordingState::Paused)),
+        ("paused-by-rule", paused_by_rule(None)),
+        ("voice-not-paused", paused_by_rule(Some("the call is of another site"))),
         ("blended", blended()),
         ("uploading", DesktopStatus { tray: TrayState::Uploading, spool: uploading, ..idle() }),
         ("failing", failing()),

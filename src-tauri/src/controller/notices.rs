@@ -56,11 +56,31 @@ impl Notices {
                 body: words.problem_advice(problem.kind).to_owned(),
             });
         }
-        if paused(status) && !before.is_some_and(paused) && !own_pause {
-            notices.push(Notice { title: words.paused.to_owned(), body: words.paused_by_rule.to_owned() });
-        }
+        notices.extend(paused_now(language, before, status, own_pause));
         notices
     }
+}
+
+/// Recording stands still and did not before, and the person has not asked for it; or it stands still only in part.
+fn paused_now(
+    language: Language,
+    before: Option<&DesktopStatus>,
+    status: &DesktopStatus,
+    own: bool,
+) -> Option<Notice> {
+    let words = language.words();
+    let voice_not = |status: &DesktopStatus| status.pause.as_ref().and_then(|pause| pause.voice_not.clone());
+    if let Some(why) = voice_not(status).filter(|_| before.and_then(voice_not).is_none()) {
+        return Some(Notice { title: words.voice_not_paused.to_owned(), body: why });
+    }
+    if !paused(status) || before.is_some_and(paused) || own {
+        return None;
+    }
+    let body = match &status.pause {
+        Some(pause) if !pause.reason.is_empty() => format!("{} ({})", words.paused_by_rule, pause.reason),
+        Some(_) | None => words.paused_by_rule.to_owned(),
+    };
+    Some(Notice { title: words.paused.to_owned(), body })
 }
 
 fn paused(status: &DesktopStatus) -> bool {

@@ -1,7 +1,7 @@
 //! The controller against a desktop that only notes what it is told.
 
 use super::*;
-use crate::fixtures::{call, idle, on_a_call, problem, signed_out};
+use crate::fixtures::{call, idle, on_a_call, paused_by_rule, problem, signed_out};
 use hindsight_wire::{
     agent::{ProblemKind, Progress, RecordingState},
     local::{Secret, TrayState},
@@ -179,6 +179,10 @@ fn a_pause_by_a_rule_is_told_of_and_one_of_their_own_is_not() {
     rig.later(60).status(on_a_call(RecordingState::Recording)).on(Event::WindowAsked(own));
     rig.status(on_a_call(RecordingState::Paused));
     assert_eq!(rig.titles().len(), 1, "the window's own");
+    rig.later(60).status(on_a_call(RecordingState::Recording)).status(paused_by_rule(None));
+    assert!(rig.noted.notices[1].body.ends_with("(the window \u{201c}Payment\u{201d})"));
+    rig.status(paused_by_rule(Some("no call"))).status(paused_by_rule(Some("no call")));
+    assert_eq!(rig.titles()[2..], ["The voice is still being recorded"]);
 }
 
 #[test]

@@ -1,0 +1,72 @@
+import type { Words } from './words';
+
+export const de: Words = {
+  pages: { workspace: 'Arbeitsplatz', history: 'Verlauf', health: 'Zustand', settings: 'Einstellungen' },
+  skip: 'Zum Inhalt', navigation: 'Seiten', tryAgain: 'Noch einmal', busy: 'Einen Moment …',
+  tray: { idle: 'Keine Aufnahme', recording: 'Aufnahme läuft', paused: 'Aufnahme angehalten', uploading: 'Aufnahmen werden gesendet', problem: 'Problem' },
+  recordingState: { off: 'keine Aufnahme', recording: 'Aufnahme', paused: 'angehalten', failed: 'fehlgeschlagen' },
+  progress: { ringing: 'Klingelt', established: 'Läuft', held: 'Gehalten', ended: 'Beendet' },
+  medium: { voice: 'Anruf', chat: 'Chat', email: 'E-Mail', 'work-item': 'Vorgang' },
+  call: { answer: 'Annehmen', hold: 'Halten', retrieve: 'Zurückholen', 'hang-up': 'Auflegen' },
+  recording: { start: 'Aufnahme starten', pause: 'Aufnahme anhalten', resume: 'Aufnahme fortsetzen', stop: 'Aufnahme beenden' },
+  link: { 'not-enrolled': 'Nicht registriert', connecting: 'Verbindet …', up: 'Verbunden', down: 'Nicht verbunden; wird wiederholt' },
+  capture: { idle: 'Aufnahmebereit', recording: 'Aufnahme läuft', paused: 'Angehalten', failed: 'Fehlgeschlagen; wird wiederholt' },
+  problems: {
+    link: ['Keine Verbindung zum Server', 'Aufnahmen bleiben auf diesem Rechner und werden gesendet, sobald die Verbindung wieder da ist. Prüfen Sie Netz oder VPN.'],
+    refused: ['Der Server weist diesen Rechner ab', 'Melden Sie sich neu an. Hilft das nicht, fragen Sie Ihre IT.'],
+    capture: ['Der Bildschirm kann nicht aufgenommen werden', 'Sagen Sie Ihrer IT, was unten steht. Sprache wird trotzdem aufgenommen.'],
+    'disk-low': ['Wenig Speicherplatz frei', 'Schaffen Sie Platz auf diesem Rechner oder fragen Sie Ihre IT. Die Aufnahme geht weiter.'],
+    'disk-full': ['Kein Speicherplatz für Aufnahmen', 'Ohne freien Platz sind keine neuen Bildschirmaufnahmen möglich. Melden Sie es gleich Ihrer IT.'],
+    'upload-refused': ['Der Server hat eine Aufnahme abgewiesen', 'Sie bleibt auf diesem Rechner. Melden Sie es Ihrer IT.'],
+    'upload-backlog': ['Aufnahmen warten auf das Senden', 'Lassen Sie diesen Rechner eingeschaltet und verbunden, bis sie gesendet sind.'],
+    clock: ['Die Uhr dieses Rechners geht falsch', 'Melden Sie es Ihrer IT: Bildschirmaufnahmen passen sonst nicht zum Gespräch.'],
+    'key-store': ['Der Schlüsselspeicher fehlt oder ist gesperrt', 'Eventuell müssen Sie sich bei jedem Start neu anmelden. Die Aufnahme geht weiter.'],
+    restarted: ['Der Rekorder wurde neu gestartet', 'Er war unerwartet zu Ende gegangen. Die Aufnahme geht weiter; es ist nichts zu tun.'],
+    other: ['Es gibt ein Problem', 'Sagen Sie Ihrer IT, was unten steht.'],
+  },
+  starting: { title: 'Startet …', text: 'Der Rekorder wird gestartet.' },
+  down: { title: 'Der Rekorder lässt sich nicht starten', text: 'Es wird von selbst wieder versucht. Bleibt es dabei, melden Sie Ihrer IT:' },
+  signIn: {
+    title: 'Anmelden', login: 'Benutzername', password: 'Passwort', dn: 'Rufnummer Ihres Platzes',
+    dnHint: 'Nur wenn Sie nicht an Ihrem eigenen Telefon sitzen.', go: 'Anmelden', sso: 'Mit dem Firmenkonto anmelden',
+    ssoBegun: 'Weiter geht es im Browser; dieses Fenster folgt von selbst.', or: 'oder',
+    seat: 'An einem anderen Telefon?', offline: 'Der Server ist nicht erreichbar. Sobald er es ist, können Sie sich anmelden.',
+  },
+  enrol: {
+    title: 'Diesen Rechner verbinden', text: 'Das geschieht einmal. Ihr Administrator hat Ihnen eine Registrierung gegeben.',
+    string: 'Registrierung (beginnt mit „hindsight:1:“)', go: 'Verbinden',
+  },
+  agent: {
+    title: 'Ihr Status', ready: 'Bereit', notReady: 'Nicht bereit', reason: 'Grund', none: 'Ohne Grund', because: 'Nicht bereit wegen …', signOut: 'Abmelden', at: 'an', for: 'seit',
+  },
+  interactions: {
+    title: 'Laufende Vorgänge', none: 'Im Moment nichts.', noneText: 'Anrufe, Chats und anderes erscheinen hier von selbst.',
+    from: 'Von', to: 'An', voice: 'Sprache', screen: 'Bildschirm', controls: 'Anruf', recordingControls: 'Aufnahme',
+    pauseHint: 'Anhalten betrifft Sprache und Bildschirm zugleich.',
+  },
+  pause: {
+    both: 'Weder Sprache noch Bildschirm werden aufgenommen.', byRule: 'Eine Regel verlangt es:',
+    voiceNot: 'Der Bildschirm ist angehalten, die Sprache wird aber weiter aufgenommen.',
+  },
+  history: {
+    title: 'Ihre Aufnahmen', started: 'Beginn', number: 'Nummer', length: 'Dauer', voice: 'Sprache', screen: 'Bildschirm', more: 'Mehr zeigen',
+    none: 'Noch keine Aufnahmen.', loading: 'Lädt …', running: 'läuft',
+    states: { complete: 'Vollständig', partial: 'Unvollständig', missing: 'Fehlt', pending: 'Unterwegs', none: 'Nicht aufgenommen' },
+    shut: 'Ihre Rolle erlaubt es nicht, eigene Aufnahmen zu sehen.',
+  },
+  health: {
+    title: 'Zustand', well: 'Alles funktioniert.', problems: 'Probleme', since: 'seit', detail: 'Meldung:',
+    parts: 'Teile', connection: 'Verbindung', server: 'Server', screens: 'Bildschirme', monitors: (n) => (n === 1 ? '1 Monitor' : `${n} Monitore`),
+    spool: 'Noch zu senden', nothing: 'Nichts', recordings: (n) => (n === 1 ? '1 Aufnahme' : `${n} Aufnahmen`),
+    refused: 'Vom Server abgewiesen, hier aufbewahrt', disk: 'Freier Speicherplatz', clock: 'Uhr',
+    clockUnknown: 'Noch nicht gemessen', clockRight: 'Richtig', ahead: (s) => `geht ${s} s vor`, behind: (s) => `geht ${s} s nach`,
+    recorder: 'Rekorder', version: (v, pid) => `Version ${v}, Prozess ${pid}`, logs: 'Ordner mit Protokollen zeigen', backend: 'aufgenommen mit',
+    more: 'Mehr auf der Seite „Zustand“',
+  },
+  settings: {
+    title: 'Einstellungen', language: 'Sprache', languages: { session: 'Wie das System', en: 'English', de: 'Deutsch' },
+    theme: 'Aussehen', themes: { system: 'Wie das System', light: 'Hell', dark: 'Dunkel' },
+    autostart: 'Beim Anmelden am Rechner starten', autostartText: 'Sonst wird der Bildschirm erst aufgenommen, wenn Sie Hindsight selbst gestartet haben.',
+    about: 'Über', version: 'Version', quit: 'Hindsight beenden', quitText: 'Wartet, bis nichts mehr aufgenommen wird. Bis zum nächsten Start wird kein Bildschirm aufgenommen.',
+  },
+};
