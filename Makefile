@@ -7,11 +7,15 @@ CACHE := $(if $(HINDSIGHT_CACHE),$(HINDSIGHT_CACHE),$(if $(XDG_CACHE_HOME),$(XDG
 export PATH := $(CACHE)/node/bin:$(PATH):$(HOME)/.cargo/bin
 unexport npm_config_nodedir
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# The window's toolkit is built apart: a change of the server never builds it again, and nothing else waits for it.
+REST := --workspace --exclude hindsight-desktop
+SHELL_CRATE := -p hindsight-desktop --features custom-protocol
 BIN := $(CARGO_TARGET_DIR)/release
 ARGS ?=
 ONLY ?=
 
-.PHONY: help demo test check bench build ui generated setup clean
+.PRECIOUS: ui/%/node_modules/.package-lock.json
+.PHONY: help demo test check bench build desktop deb rpm ui generated setup clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,19 +26,24 @@ demo: ## a real call and its screen: recorded, sealed, found, replayed (ARGS=--e
 	@$(BIN)/hindsight-demo $(ARGS)
 
 test: ## formatting, lints, generated files, every test
-	@packaging/setup.sh build test
+	@packaging/setup.sh build desktop test
 	@$(MAKE) --no-print-directory ui
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	cargo clippy --release $(REST) --all-targets --locked -- -D warnings
+	cargo clippy --release $(SHELL_CRATE) --all-targets --locked -- -D warnings
 	cd ui/console && npm run --silent check && npm run --silent api:unchanged && npm test --silent
-	cargo build --release --workspace --examples --bins --locked
-	cargo nextest run --release --workspace --locked
+	cd ui/desktop && npm run --silent check && npm test --silent && npm run --silent look
+	cargo build --release $(REST) --examples --bins --locked
+	@$(MAKE) --no-print-directory desktop
+	cargo nextest run --release $(SHELL_CRATE) --locked
+	cargo nextest run --release $(REST) --locked
 
 check: ## the quick part of test: formatting, lints, unit tests
-	@packaging/setup.sh build
+	@packaging/setup.sh build check
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets --locked -- -D warnings
-	cargo nextest run --release --workspace --locked --lib --bins
+	cargo clippy --release $(REST) --all-targets --locked -- -D warnings
+	@packaging/check-systems.sh
+	cargo nextest run --release $(REST) --locked --lib --bins
 
 bench: ## figures as ratios to peers measured in the same minute (ONLY=name for one)
 	@packaging/setup.sh build bench
@@ -42,17 +51,33 @@ bench: ## figures as ratios to peers measured in the same minute (ONLY=name for 
 	@$(BIN)/hindsight-bench $(ONLY)
 
 build: ui ## the release programs
-	cargo build --release --workspace --examples --bins --locked
+	cargo build --release $(REST) --examples --bins --locked
 
-ui/console/node_modules/.package-lock.json: ui/console/package-lock.json
-	cd ui/console && npm ci --no-audit --no-fund --loglevel=error
+desktop: ui ## the agent's desktop program (tray and window)
+	@packaging/setup.sh desktop
+	cargo build --release $(SHELL_CRATE) --locked
 
-UI_SOURCES := $(shell find ui/console/src ui/console/public -type f 2>/dev/null) $(wildcard ui/console/*.ts ui/console/*.js ui/console/*.html ui/console/package.json)
+deb: ## Debian packages of the desktop and the server from the built programs, in target/packages
+	@packaging/setup.sh build package
+	@$(MAKE) --no-print-directory build desktop
+	@packaging/packages.sh deb
 
-ui/console/dist/index.html: ui/console/node_modules/.package-lock.json $(UI_SOURCES)
-	cd ui/console && npm run build --silent
+rpm: ## the same as RPM packages
+	@packaging/setup.sh build package
+	@$(MAKE) --no-print-directory build desktop
+	@packaging/packages.sh rpm
 
-ui: ui/console/dist/index.html ## the web console, embedded in the server binary
+ui/%/node_modules/.package-lock.json: ui/%/package-lock.json
+	cd ui/$* && npm ci --no-audit --no-fund --loglevel=error
+
+ui_sources = $(shell find ui/$(1)/src ui/$(1)/public -type f 2>/dev/null) $(wildcard ui/$(1)/*.ts ui/$(1)/*.js ui/$(1)/*.html ui/$(1)/package.json)
+ui/console/dist/index.html: $(call ui_sources,console)
+ui/desktop/dist/index.html: $(call ui_sources,desktop)
+
+ui/%/dist/index.html: ui/%/node_modules/.package-lock.json
+	cd ui/$* && npm run build --silent
+
+ui: ui/console/dist/index.html ui/desktop/dist/index.html ## the web console and the desktop's window, embedded in the programs
 
 generated: ## writes the generated files anew (OpenAPI and its TypeScript client)
 	$(BIN)/hindsight-server openapi > packaging/reference/openapi.json
@@ -63,4 +88,4 @@ setup: ## only the Debian, Python and npm packages
 
 clean: ## removes what was built
 	cargo clean
-	rm -rf ui/*/node_modules ui/*/dist
+	rm -rf ui/*/node_modules ui/*/dist ui/*/dist-mock

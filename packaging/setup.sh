@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Installs what building, testing and demonstrating Hindsight needs on Debian 12.
 # Idempotent: prints what is missing, installs only that, and is quick when nothing is.
-#   packaging/setup.sh [build|demo|test|bench ...]     default: all of them
+#   packaging/setup.sh [build|desktop|demo|check|test|package|bench ...]     default: all of them
 set -euo pipefail
 
-build_packages=(build-essential pkg-config nasm cmake perl libxcb1-dev libxcb-randr0-dev libxcb-shm0-dev)
+build_packages=(build-essential pkg-config nasm cmake perl libxcb1-dev libxcb-randr0-dev libxcb-shm0-dev
+    libpipewire-0.3-dev libclang1-14 libclang-common-14-dev minisign)
 demo_packages=(baresip-core asterisk-core-sounds-en-wav ffmpeg xvfb x11-utils x11-xserver-utils xterm openssl curl)
-test_packages=("${demo_packages[@]}" sip-tester tshark faketime strace chromium python3-venv imagemagick sqlite3)
+test_packages=("${demo_packages[@]}" sip-tester tshark faketime strace chromium python3-venv imagemagick sqlite3
+    sway swaybg pipewire wireplumber xdg-desktop-portal xdg-desktop-portal-wlr dbus-daemon dbus-bin
+    fonts-dejavu-core gnome-keyring openbox systemd webkit2gtk-driver xfce4-panel xfce4-session)
+check_packages=(gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64)
+desktop_packages=(build-essential pkg-config libwebkit2gtk-4.1-dev libayatana-appindicator3-dev librsvg2-dev libxdo-dev)
+package_packages=(dpkg-dev binutils rpm)
 bench_packages=("${demo_packages[@]}" age rtpengine-daemon)
 
 cache="${HINDSIGHT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hindsight}"
@@ -54,6 +60,17 @@ rust_toolchain() {
     command -v cargo >/dev/null || fail "a Rust toolchain (1.95 or newer) is needed; install rustup first"
 }
 
+# Rust's standard library for the systems that the recorder is type-checked for; packaging/check-systems.sh says what is
+# skipped where it cannot be had.
+other_systems() {
+    command -v rustup >/dev/null || return 0
+    for target in x86_64-pc-windows-gnu x86_64-apple-darwin; do
+        [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] && continue
+        say "Rust's standard library for $target"
+        timeout 120 rustup --quiet target add "$target" || say "$target cannot be had here"
+    done
+}
+
 test_runner() {
     command -v cargo-nextest >/dev/null && return
     say "cargo-nextest (built once, some minutes)"
@@ -71,16 +88,26 @@ python_peers() {
     cp "$wanted" "$stamp"
 }
 
+# A clean system for the test of the packages: one archive outside the source tree, kept.
+clean_debian() {
+    [ -f "$cache/clean-debian-12.tar" ] && return
+    say "a clean Debian 12 for the test of the packages (once, about two minutes)"
+    as_root "$here/clean-debian.sh" "$cache/clean-debian-12.tar"
+}
+
 here="$(cd "$(dirname "$0")" && pwd)"
-[ "$#" -gt 0 ] || set -- build demo test bench
+[ "$#" -gt 0 ] || set -- build desktop demo check test bench
 rust_toolchain
 for group in "$@"; do
     case "$group" in
         build) debian_packages "${build_packages[@]}"; node_runtime ;;
+        desktop) debian_packages "${desktop_packages[@]}" ;;
         demo)  debian_packages "${demo_packages[@]}" ;;
-        test)  debian_packages "${test_packages[@]}"; test_runner; python_peers "$here/requirements.txt" ;;
+        check) debian_packages "${check_packages[@]}"; other_systems ;;
+        test)  debian_packages "${test_packages[@]}"; test_runner; python_peers "$here/requirements.txt"; clean_debian ;;
+        package) debian_packages "${package_packages[@]}" ;;
         bench) debian_packages "${bench_packages[@]}" ;;
-        *) fail "unknown group $group (build, demo, test, bench)" ;;
+        *) fail "unknown group $group (build, desktop, demo, check, test, package, bench)" ;;
     esac
 done
 say "ready: $*"
