@@ -10,6 +10,7 @@ mod rect;
 mod region;
 #[cfg(target_os = "linux")]
 mod scrap;
+pub mod session;
 #[cfg(target_os = "linux")]
 #[path = "system/linux.rs"]
 mod system;

@@ -11,14 +11,19 @@ use openh264::{
         SpsPpsStrategy, UsageType, VuiConfig,
     },
 };
-use openh264_sys2::{ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, SEncParamExt};
+use openh264_sys2::{ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, PRO_MAIN, SEncParamExt};
 use std::mem::MaybeUninit;
 
 /// A key frame at least this often. It is the largest thing in a quiet recording, and what a seek starts from.
 pub const KEY_FRAME_EVERY_US: u64 = 60_000_000;
 
-/// The quantiser that openh264 uses without being told.
-const BUILT_IN_QUANTISER: u8 = 26;
+/// Every second picture is one that no other is built on. openh264 prepares its search for moved text once for each picture
+/// that others are built on, as soon as any of the screen is still: that is two fifths of the cost of a small change, and
+/// half of it is saved. Measured on the scene `office`: 37 % less processor time, 17 % more bytes (which the entropy
+/// coding wins back), and a better SSIM.
+const TEMPORAL_LAYERS: i32 = 2;
+/// CABAC instead of CAVLC: 15 to 40 % fewer bytes for 1 to 3 % more processor time.
+const CABAC: i32 = 1;
 
 /// Why a picture could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +98,10 @@ impl Encoder {
             last_key_us: None,
             key_wanted: false,
         };
-        if quantiser != BUILT_IN_QUANTISER {
-            // Only an encoder that has encoded can be told the quantiser: give it a blank picture first.
-            new.encoder.encode(&Picture::neutral(width, height))?;
-            new.set_quantiser(quantiser)?;
-            new.key_wanted = true;
-        }
+        // Only an encoder that has encoded can be told these: give it a blank picture first.
+        new.encoder.encode(&Picture::neutral(width, height))?;
+        new.tune(quantiser)?;
+        new.key_wanted = true;
         Ok(new)
     }
 
@@ -145,7 +148,8 @@ impl Encoder {
         &self.sets
     }
 
-    fn set_quantiser(&mut self, quantiser: u8) -> Result<(), EncodeError> {
+    /// Sets what the library's configuration has no word for.
+    fn tune(&mut self, quantiser: u8) -> Result<(), EncodeError> {
         let mut params = MaybeUninit::<SEncParamExt>::zeroed();
         // SAFETY: the encoder has been initialised (a picture was encoded). `get_option` with this option fills a
         // `SEncParamExt`, plain data for which all zeroes is a value, and `set_option` reads one; both only during the call.
@@ -153,11 +157,14 @@ impl Encoder {
             let raw = self.encoder.raw_api();
             let got = raw.get_option(ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, params.as_mut_ptr().cast());
             let mut params = params.assume_init();
+            params.iTemporalLayerNum = TEMPORAL_LAYERS;
+            params.iEntropyCodingModeFlag = CABAC;
+            params.sSpatialLayers[0].uiProfileIdc = PRO_MAIN;
             params.sSpatialLayers[0].iDLayerQp = quantiser.into();
             let set = raw.set_option(ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, (&raw mut params).cast());
             (got, set)
         };
-        if got == 0 && set == 0 { Ok(()) } else { Err(EncodeError::Output("no ear for the quantiser")) }
+        if got == 0 && set == 0 { Ok(()) } else { Err(EncodeError::Output("no ear for its parameters")) }
     }
 }
 
@@ -165,8 +172,8 @@ impl Encoder {
 mod tests {
     use super::*;
     use crate::{
-        capture::{Frame, Rect},
-        encode::Scale,
+        capture::{Frame, Rect, Region},
+        encode::{Canvas, Scale},
     };
 
     /// A picture with edges everywhere, different for each seed.
@@ -180,9 +187,10 @@ mod tests {
                 pixel.copy_from_slice(&value.to_le_bytes());
             }
         }
-        let mut picture = Picture::neutral(640, 360);
-        picture.update(&frame, &[frame.area()], Scale::Full).unwrap();
-        picture
+        let scale = Scale::for_size(640, 360, 100).unwrap();
+        let mut canvas = Canvas::new(640, 360, scale, false);
+        canvas.update(&frame, &[frame.area()], &Region::default()).unwrap();
+        canvas.picture().clone()
     }
 
     #[test]

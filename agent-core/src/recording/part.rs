@@ -5,8 +5,8 @@ use super::{
     schedule::Shot, worker::Worker,
 };
 use crate::{
-    capture::{Frame, Monitor, Rect, Screens},
-    encode::{Picture, Scale},
+    capture::{Frame, Monitor, Rect, Region, Screens, mask::Mask},
+    encode::{Canvas, Picture, Scale},
 };
 use hindsight_seal::Recipient;
 use hindsight_spool::ItemInfo;
@@ -66,7 +66,6 @@ pub struct Part {
     next_tick_us: u64,
     timeline: Timeline,
     views: Vec<View>,
-    changed: Vec<Rect>,
     dropped: u64,
 }
 
@@ -74,9 +73,10 @@ pub struct Part {
 struct View {
     recording: RecordingId,
     frame: Frame,
-    picture: Picture,
+    /// What changed of the frame and is not on the canvas yet.
+    changed: Vec<Rect>,
+    canvas: Canvas,
     neutral: Picture,
-    scale: Scale,
     schedule: Schedule,
     /// Media time of the last picture: times must grow.
     last_us: Option<u64>,
@@ -103,7 +103,6 @@ impl Part {
             next_tick_us: zero_us + interval_us,
             timeline: standing.timeline(),
             views: Vec::new(),
-            changed: Vec::new(),
             dropped: 0,
         };
         for remark in screens.remarks() {
@@ -113,8 +112,8 @@ impl Part {
         for (index, monitor) in monitors.iter().enumerate() {
             let mut frame = Frame::new(monitor.area.width, monitor.area.height);
             let (width, height) = frame.padded_size();
-            let scale = Scale::for_size(width, height)?;
-            let size = scale.apply(width, height);
+            let scale = Scale::for_size(width, height, job.policy.scale_percent)?;
+            let size = scale.size();
             let recording = RecordingId::new();
             let info = ItemInfo {
                 capture: job.origin.capture,
@@ -145,9 +144,9 @@ impl Part {
             part.views.push(View {
                 recording,
                 frame,
-                picture: Picture::neutral(size.0, size.1),
+                changed: Vec::new(),
+                canvas: Canvas::new(width, height, scale, job.policy.greyscale),
                 neutral: Picture::neutral(size.0, size.1),
-                scale,
                 schedule: Schedule::default(),
                 last_us: None,
                 key: true,
@@ -182,20 +181,51 @@ impl Part {
         }
     }
 
-    /// Takes what changed on each monitor, and queues the pictures that are due.
-    pub fn pictures(&mut self, screens: &mut dyn Screens, now_us: u64) -> Result<(), RecordingError> {
+    /// Takes what changed on each monitor, and queues the pictures that are due. What is masked is looked up before and
+    /// after: see [`Mask`].
+    pub fn pictures(
+        &mut self,
+        screens: &mut dyn Screens,
+        mut mask: Option<&mut Mask>,
+        now_us: u64,
+    ) -> Result<(), RecordingError> {
         let at_us = now_us.saturating_sub(self.zero_us);
+        if let Some(mask) = &mut mask {
+            mask.look(screens.monitors(), now_us);
+        }
         for (index, view) in self.views.iter_mut().enumerate() {
-            self.changed.clear();
-            screens.grab(index, &mut view.frame, &mut self.changed)?;
-            if !self.changed.is_empty() {
-                view.picture.update(&view.frame, &self.changed, view.scale)?;
+            screens.grab(index, &mut view.frame, &mut view.changed)?;
+        }
+        if let Some(mask) = &mut mask {
+            mask.look(screens.monitors(), now_us);
+            if let Some(failure) = mask.failure() {
+                self.note(format!("masked for want of a list of windows: {failure}"), at_us / 1000);
             }
-            if let Some(shot) = view.schedule.look(now_us, !self.changed.is_empty()) {
+        }
+        let nothing = Region::default();
+        for (index, view) in self.views.iter_mut().enumerate() {
+            let masked = mask.as_ref().map_or(&nothing, |mask| mask.region(index));
+            let changed = view.canvas.update(&view.frame, &view.changed, masked)?;
+            view.changed.clear();
+            if let Some(shot) = view.schedule.look(now_us, changed) {
                 self.dropped += u64::from(!view.offer(false, at_us, now_us, shot));
             }
         }
         Ok(())
+    }
+
+    /// Puts something worth knowing on the timeline, and has it kept for a manifest after a crash.
+    pub fn note(&mut self, text: String, at_ms: u64) {
+        self.timeline.note(text, at_ms);
+        for view in &self.views {
+            view.worker.queue.tell(Message::Timeline(self.timeline.clone()));
+        }
+    }
+
+    /// The same, of this moment.
+    pub fn note_now(&mut self, text: &str) {
+        let at_us = media_clock_us().saturating_sub(self.zero_us);
+        self.note(text.to_owned(), at_us / 1000);
     }
 
     /// Queues the neutral picture where it is due: at the start of a pause, then as seldom as any still picture.
@@ -212,7 +242,8 @@ impl Part {
     pub fn pause_changed(&mut self) {
         for view in &mut self.views {
             view.frame.blank();
-            view.picture.copy_from(&view.neutral);
+            view.changed.clear();
+            view.canvas.clear();
             view.schedule = Schedule::default();
             view.key = true;
         }
@@ -283,7 +314,7 @@ impl View {
     /// Queues a picture; false when there was no place for it.
     fn offer(&mut self, neutral: bool, at_us: u64, now_us: u64, shot: Shot) -> bool {
         let at_us = self.last_us.map_or(0, |last_us| at_us.max(last_us + 1_000));
-        let picture = if neutral { &self.neutral } else { &self.picture };
+        let picture = if neutral { &self.neutral } else { self.canvas.picture() };
         if !self.worker.queue.offer(picture, at_us, self.key, shot.release) {
             return false;
         }

@@ -7,7 +7,7 @@ use super::{
     Command, RecordingError, RunEvent, RunJob, media_clock_us,
     part::{Part, Standing},
 };
-use crate::capture::{self, CaptureError, Layout, Screens};
+use crate::capture::{self, CaptureError, Layout, Monitor, Screens, mask::Mask, session::Session};
 use hindsight_wire::RecordingId;
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -33,15 +33,26 @@ pub(super) fn run(
     tell: &dyn Fn(RunEvent),
 ) -> Result<(), RecordingError> {
     let mut standing = Standing::from(&job);
-    let mut screens = capture::open(job.backend, job.display.as_deref())?;
+    let mut sight = Sight {
+        screens: capture::open(job.backend, job.display.as_deref())?,
+        mask: Mask::open(&job.policy, job.backend, job.display.as_deref()),
+        session: Session::open(job.backend, job.display.as_deref()),
+    };
     let mut number = job.origin.part;
     let mut previous = job.origin.previous.clone();
+    let mut why = None;
     loop {
-        screens.invalidate();
-        let mut part = Part::open(&job, &standing, screens.as_mut(), number, &previous)?;
+        sight.screens.invalidate();
+        let mut part = Part::open(&job, &standing, sight.screens.as_mut(), number, &previous)?;
+        if let Some(why) = why.take() {
+            part.note(why, 0);
+        }
         let begun =
             RunEvent::PartStarted { part: number, recordings: part.recordings(), at: part.started_at() };
-        let ended = record(&mut part, screens.as_mut(), &mut standing, commands, || tell(begun));
+        let ended = record(&mut part, &mut sight, &mut standing, commands, || tell(begun));
+        if let Ok(PartEnd::LayoutChanged) = ended {
+            part.note_now("the monitors changed; the next part goes on with those that are there");
+        }
         previous = part.recordings().into_iter().map(Some).collect::<Vec<Option<RecordingId>>>();
         // What was captured is kept whatever ended it.
         let closed = part.close();
@@ -50,21 +61,41 @@ pub(super) fn run(
             PartEnd::NextPart => closed?,
             PartEnd::LayoutChanged => {
                 closed?;
-                drop(screens);
+                let before = describe(sight.screens.monitors());
                 match reopen(&job, &mut standing, commands)? {
-                    Some(opened) => screens = opened,
+                    Some(opened) => sight.screens = opened,
                     None => return Ok(()),
                 }
+                why = Some(format!(
+                    "the monitors changed from {before} to {}",
+                    describe(sight.screens.monitors())
+                ));
             }
         }
         number += 1;
     }
 }
 
+/// What a capture looks with.
+struct Sight {
+    screens: Box<dyn Screens>,
+    mask: Option<Mask>,
+    session: Session,
+}
+
+/// Monitors in words.
+fn describe(monitors: &[Monitor]) -> String {
+    let one = |monitor: &Monitor| {
+        let area = monitor.area;
+        format!("{} {}×{} at {},{}", monitor.name, area.width, area.height, area.x, area.y)
+    };
+    monitors.iter().map(one).collect::<Vec<_>>().join(" and ")
+}
+
 /// Takes pictures until something ends the part; `begun` is called after the first.
 fn record(
     part: &mut Part,
-    screens: &mut dyn Screens,
+    sight: &mut Sight,
     standing: &mut Standing,
     commands: &Receiver<Command>,
     begun: impl FnOnce(),
@@ -72,15 +103,18 @@ fn record(
     let mut begun = Some(begun);
     loop {
         part.check_workers()?;
+        for happened in sight.session.poll(media_clock_us()) {
+            part.note_now(happened);
+        }
         if standing.is_paused() {
             part.neutral(media_clock_us());
         } else {
-            match screens.poll() {
+            match sight.screens.poll() {
                 Ok(Layout::Same) => {}
                 Ok(Layout::Changed) | Err(CaptureError::LayoutChanged) => return Ok(PartEnd::LayoutChanged),
                 Err(error) => return Err(error.into()),
             }
-            match part.pictures(screens, media_clock_us()) {
+            match part.pictures(sight.screens.as_mut(), sight.mask.as_mut(), media_clock_us()) {
                 Err(RecordingError::Capture(CaptureError::LayoutChanged)) => {
                     return Ok(PartEnd::LayoutChanged);
                 }
@@ -107,7 +141,7 @@ fn record(
                 part.mark(&mark, now_us);
                 if standing.is_paused() != was_paused {
                     part.pause_changed();
-                    screens.invalidate();
+                    sight.screens.invalidate();
                 }
             }
         }

@@ -7,10 +7,7 @@ fn rect(x: i32, y: i32, width: u32, height: u32) -> Rect {
 
 fn window(title: &str, program: &str, area: Rect) -> Window {
     Window {
-        identity: Identity {
-            titles: vec![title.to_lowercase()],
-            programs: vec![program.to_lowercase()],
-        },
+        identity: Identity { titles: vec![title.to_lowercase()], programs: vec![program.to_lowercase()] },
         owner: Owner::Itself,
         area: vec![area],
         opaque: vec![area],
@@ -75,9 +72,8 @@ fn a_menu_follows_who_opened_it_and_one_of_nobody_is_masked_in_default_deny_mode
         let owner = Owner::Among(identities.iter().map(|window| window.identity.clone()).collect());
         popup(rect(10, 10, 10, 10), owner)
     };
-    let masked = |rules: &Rules, menu: Window| {
-        pixels(&rules.masked(&desktop(vec![menu, crm.clone()]), &monitor()))
-    };
+    let masked =
+        |rules: &Rules, menu: Window| pixels(&rules.masked(&desktop(vec![menu, crm.clone()]), &monitor()));
     assert_eq!(masked(&deny, of(&[&crm])), 0);
     let bank = window("Bank", "crm", rect(0, 0, 1, 1));
     assert_eq!(masked(&deny, of(&[&crm, &bank])), 100, "it may belong to the other window");

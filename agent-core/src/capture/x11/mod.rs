@@ -9,8 +9,8 @@ mod pointer;
 mod transfer;
 mod windows;
 
-pub(super) use layout::LayoutWatch;
-pub(super) use pointer::Pointer;
+pub(in crate::capture) use layout::LayoutWatch;
+pub(in crate::capture) use pointer::Pointer;
 pub use windows::X11Windows;
 
 use super::{CaptureError, Frame, Layout, Monitor, Rect, Screens, Stamp};

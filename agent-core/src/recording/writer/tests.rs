@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    capture::{Frame, Rect},
-    encode::Scale,
+    capture::{Frame, Rect, Region},
+    encode::{Canvas, Scale},
     recording::{FIRST_LEAVES_US, Schedule},
 };
 use hindsight_seal::{
@@ -28,7 +28,7 @@ struct Desk {
     schedule: Schedule,
     writer: Writer,
     frame: Frame,
-    picture: Picture,
+    canvas: Canvas,
     now_us: u64,
 }
 
@@ -71,7 +71,7 @@ impl Desk {
             schedule: Schedule::default(),
             writer: Writer::open(&spool, job).unwrap(),
             frame: Frame::new(width, height),
-            picture: Picture::neutral(width, height),
+            canvas: Canvas::new(width, height, Scale::for_size(width, height, 100).unwrap(), false),
             now_us: 0,
         }
     }
@@ -82,7 +82,7 @@ impl Desk {
             self.draw();
         }
         if let Some(shot) = self.schedule.look(self.now_us, changed) {
-            self.writer.picture(&self.picture, self.now_us, false, shot.release).unwrap();
+            self.writer.picture(self.canvas.picture(), self.now_us, false, shot.release).unwrap();
             self.schedule.taken(self.now_us, shot);
         }
         if self.writer.idle_due_us().is_some_and(|due| self.now_us >= due) {
@@ -98,7 +98,7 @@ impl Desk {
             let at = Rect { y: row, height: 1, ..area };
             self.frame.row_mut(&at, 0).iter_mut().for_each(|byte| *byte = !*byte);
         }
-        self.picture.update(&self.frame, &[area], Scale::Full).unwrap();
+        self.canvas.update(&self.frame, &[area], &Region::default()).unwrap();
     }
 
     fn spooled(&self) -> Vec<u8> {

@@ -11,7 +11,8 @@ use x11rb::{
     protocol::{
         shape::{self, ConnectionExt as _},
         xproto::{
-            Atom, AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, GetPropertyReply, Window,
+            Atom, AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, GetPropertyReply,
+            Window,
         },
     },
     rust_connection::RustConnection,
@@ -50,8 +51,7 @@ impl Atoms {
 
     /// Whether a change of this property changes what is known of a window.
     pub fn matters(&self, atom: Atom) -> bool {
-        let ours =
-            [self.client_state, self.name, self.process, self.leader, self.opaque, self.opacity];
+        let ours = [self.client_state, self.name, self.process, self.leader, self.opaque, self.opacity];
         let core = [AtomEnum::WM_NAME, AtomEnum::WM_CLASS, AtomEnum::WM_TRANSIENT_FOR];
         ours.contains(&atom) || core.iter().any(|core| Atom::from(*core) == atom)
     }
@@ -123,12 +123,9 @@ impl Details {
             .filter(|name| !name.is_empty())
             .map(|name| String::from_utf8_lossy(name).to_lowercase())
             .collect();
-        let (Some(opened_for), Some(leader), Some(process), Some(opaque)) = (
-            gone(opened_for.reply())?,
-            gone(leader.reply())?,
-            gone(process.reply())?,
-            gone(opaque.reply())?,
-        ) else {
+        let (Some(opened_for), Some(leader), Some(process), Some(opaque)) =
+            (gone(opened_for.reply())?, gone(leader.reply())?, gone(process.reply())?, gone(opaque.reply())?)
+        else {
             return Ok(None);
         };
         let mut translucent = false;
@@ -136,12 +133,9 @@ impl Details {
             let Some(opacity) = gone(opacity.reply())? else { return Ok(None) };
             translucent |= first(&opacity).is_some_and(|opacity| opacity != u32::MAX);
         }
-        let (Some(extents), Some(rectangles), Some(inner), Some(place)) = (
-            gone(extents.reply())?,
-            gone(rectangles.reply())?,
-            gone(inner.reply())?,
-            gone(place.reply())?,
-        ) else {
+        let (Some(extents), Some(rectangles), Some(inner), Some(place)) =
+            (gone(extents.reply())?, gone(rectangles.reply())?, gone(inner.reply())?, gone(place.reply())?)
+        else {
             return Ok(None);
         };
         let shape = extents.bounding_shaped.then(|| {

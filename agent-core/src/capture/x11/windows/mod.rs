@@ -200,8 +200,7 @@ impl X11Windows {
             else {
                 continue;
             };
-            let area =
-                outer(geometry.x, geometry.y, geometry.width, geometry.height, geometry.border_width);
+            let area = outer(geometry.x, geometry.y, geometry.width, geometry.height, geometry.border_width);
             self.areas.insert(child, area);
             if attributes.map_state == MapState::VIEWABLE && attributes.class != WindowClass::INPUT_ONLY {
                 self.mapped.insert(child);
@@ -269,8 +268,7 @@ impl X11Windows {
                 let same = |one: Option<u32>, two: Option<u32>| one.is_some() && one == two;
                 !other.1 && (same(details.leader, found.leader) || same(details.process, found.process))
             };
-            owners
-                .extend(all.iter().filter(akin).map(|(other, _)| self.details[other].identity.clone()));
+            owners.extend(all.iter().filter(akin).map(|(other, _)| self.details[other].identity.clone()));
         }
         match (owners.is_empty(), by_itself) {
             (false, _) => Owner::Among(owners),
