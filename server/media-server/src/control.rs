@@ -5,6 +5,8 @@
 //! | `target` | pure: the conference URI |
 //! | `state` | pure: what a conference's recording may do next |
 //! | `conference` | one task per conference: carries out MSML commands one after another |
+//! | `siprec` | pure: what the INVITE of a recording session says |
+//! | `recording_session` | one recording session (SIPREC): its dialog, its streams, the task that records them |
 //! | `leg` | one dialog and its media |
 //! | `presence` | pure: which conferences were abandoned |
 //! | `service` | the loop over SIP events |
@@ -16,7 +18,9 @@
 pub mod conference;
 pub mod leg;
 pub mod presence;
+pub mod recording_session;
 pub mod service;
+pub mod siprec;
 pub mod state;
 pub mod target;
 

@@ -55,9 +55,33 @@ impl Direction {
     }
 }
 
-/// An offer that can be answered.
+/// An offer of a call that can be answered: one audio line, the first that is usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
+    /// The line.
+    pub audio: Audio,
+    lines: Vec<Line>,
+    chosen: usize,
+}
+
+/// An offer of a recording session that can be answered: every audio line (RFC 7866 8.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamsOffer {
+    lines: Vec<(Line, Option<OfferedStream>)>,
+}
+
+/// A stream that is to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedStream {
+    /// `a=label` (RFC 4574); its position among the lines where there is none.
+    pub label: String,
+    /// The line.
+    pub audio: Audio,
+}
+
+/// An audio line that can be carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audio {
     /// Where the party is; absent in a placeholder (`0.0.0.0`).
     pub peer: Option<Peer>,
     /// What the party sends and wants.
@@ -66,8 +90,6 @@ pub struct Offer {
     pub codecs: Vec<(u8, Codec)>,
     /// Telephone events: payload type and format parameters.
     pub events: Vec<(u8, Option<String>)>,
-    lines: Vec<Line>,
-    chosen: usize,
 }
 
 /// A media line of the offer, as far as a refusal repeats it.
@@ -81,67 +103,138 @@ struct Line {
 impl Offer {
     /// Reads an `application/sdp` body.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
-        let session = sdp_types::Session::parse(body).map_err(|_| SdpError::Malformed)?;
-        if session.medias.len() > MAX_MEDIA {
-            return Err(SdpError::Malformed);
-        }
-        let lines = session
-            .medias
-            .iter()
-            .map(|media| Line {
-                media: media.media.clone(),
-                proto: media.proto.clone(),
-                fmt: media.fmt.clone(),
-            })
-            .collect();
-        let usable = |media: &sdp_types::Media| {
-            media.media == "audio" && media.port != 0 && media.proto.eq_ignore_ascii_case("RTP/AVP")
-        };
-        for (chosen, media) in session.medias.iter().enumerate().filter(|(_, media)| usable(media)) {
-            let (codecs, events) = formats(media);
-            if codecs.is_empty() {
-                continue;
+        let session = read(body)?;
+        let lines = session.medias.iter().map(Line::of).collect();
+        for (chosen, media) in session.medias.iter().enumerate() {
+            if let Some(audio) = Audio::of(media, &session)? {
+                return Ok(Self { audio, lines, chosen });
             }
-            let connection =
-                media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::Malformed)?;
-            let address: IpAddr = connection.connection_address.parse().map_err(|_| SdpError::Malformed)?;
-            let direction = direction(&media.attributes)
-                .or_else(|| direction(&session.attributes))
-                .unwrap_or(Direction::SendRecv);
-            let receives = matches!(direction, Direction::SendRecv | Direction::RecvOnly);
-            let peer = (!address.is_unspecified()).then(|| Peer {
-                rtp: SocketAddr::new(address, media.port),
-                rtcp: rtcp(media, address),
-                receives,
-            });
-            return Ok(Self { peer, direction, codecs, events, lines, chosen });
         }
         Err(SdpError::NothingInCommon)
+    }
+
+    /// The answer: everything in common, our address, the mirrored direction.
+    pub fn answer(&self, session: u64, version: u64, address: IpAddr, port: u16) -> String {
+        let mut sdp = head(session, version, address);
+        for (index, line) in self.lines.iter().enumerate() {
+            if index == self.chosen {
+                self.audio.write(&mut sdp, port, self.audio.direction.answer());
+            } else {
+                line.refuse(&mut sdp);
+            }
+        }
+        sdp
+    }
+}
+
+impl StreamsOffer {
+    /// Reads an `application/sdp` body. A recording session is taken whole or not at all: an audio line that cannot be
+    /// recorded refuses it. Other media are refused line by line.
+    pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
+        let session = read(body)?;
+        let mut lines = Vec::new();
+        for (index, media) in session.medias.iter().enumerate() {
+            let stream = match Audio::of(media, &session)? {
+                Some(audio) => Some(OfferedStream { label: label(media, index), audio }),
+                None if media.media == "audio" && media.port != 0 => return Err(SdpError::NothingInCommon),
+                None => None,
+            };
+            lines.push((Line::of(media), stream));
+        }
+        let offer = Self { lines };
+        if offer.streams().next().is_none() {
+            return Err(SdpError::NothingInCommon);
+        }
+        Ok(offer)
+    }
+
+    /// The streams, in the order of their lines.
+    pub fn streams(&self) -> impl Iterator<Item = &OfferedStream> {
+        self.lines.iter().filter_map(|(_, stream)| stream.as_ref())
+    }
+
+    /// The answer: for each stream its port, in the order of [`StreamsOffer::streams`]; a recorder only receives.
+    pub fn answer(&self, session: u64, version: u64, address: IpAddr, ports: &[u16]) -> String {
+        let mut sdp = head(session, version, address);
+        let mut ports = ports.iter();
+        for (line, stream) in &self.lines {
+            match (stream, stream.as_ref().and_then(|_| ports.next())) {
+                (Some(OfferedStream { label, audio }), Some(port)) => {
+                    let sends = matches!(audio.direction, Direction::SendRecv | Direction::SendOnly);
+                    audio.write(&mut sdp, *port, if sends { "recvonly" } else { "inactive" });
+                    let _ = write!(sdp, "a=label:{label}\r\n");
+                }
+                _ => line.refuse(&mut sdp),
+            }
+        }
+        sdp
+    }
+}
+
+fn read(body: &[u8]) -> Result<sdp_types::Session, SdpError> {
+    let session = sdp_types::Session::parse(body).map_err(|_| SdpError::Malformed)?;
+    if session.medias.len() > MAX_MEDIA { Err(SdpError::Malformed) } else { Ok(session) }
+}
+
+fn head(session: u64, version: u64, address: IpAddr) -> String {
+    let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+    format!(
+        "v=0\r\no=- {session} {version} IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n"
+    )
+}
+
+/// A label is a token that goes back into the answer; any other text is not repeated.
+fn label(media: &sdp_types::Media, index: usize) -> String {
+    let said = media.attributes.iter().find(|a| a.attribute == "label").and_then(|a| a.value.as_deref());
+    let token = |text: &&str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._+!$%&'*~`^{}|#".contains(&b);
+        !text.is_empty() && text.len() <= 64 && text.bytes().all(allowed)
+    };
+    said.map(str::trim).filter(token).map_or_else(|| (index + 1).to_string(), str::to_owned)
+}
+
+impl Line {
+    fn of(media: &sdp_types::Media) -> Self {
+        Self { media: media.media.clone(), proto: media.proto.clone(), fmt: media.fmt.clone() }
+    }
+
+    fn refuse(&self, sdp: &mut String) {
+        let _ = write!(sdp, "m={} 0 {} {}\r\n", self.media, self.proto, self.fmt);
+    }
+}
+
+impl Audio {
+    /// A media line as audio that can be carried; `None`: other media, refused, or nothing in common.
+    fn of(media: &sdp_types::Media, session: &sdp_types::Session) -> Result<Option<Self>, SdpError> {
+        if media.media != "audio" || media.port == 0 || !media.proto.eq_ignore_ascii_case("RTP/AVP") {
+            return Ok(None);
+        }
+        let (codecs, events) = formats(media);
+        if codecs.is_empty() {
+            return Ok(None);
+        }
+        let connection =
+            media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::Malformed)?;
+        let address: IpAddr = connection.connection_address.parse().map_err(|_| SdpError::Malformed)?;
+        let direction = direction(&media.attributes)
+            .or_else(|| direction(&session.attributes))
+            .unwrap_or(Direction::SendRecv);
+        let receives = matches!(direction, Direction::SendRecv | Direction::RecvOnly);
+        let peer = (!address.is_unspecified()).then(|| Peer {
+            rtp: SocketAddr::new(address, media.port),
+            rtcp: rtcp(media, address),
+            receives,
+        });
+        Ok(Some(Self { peer, direction, codecs, events }))
     }
 
     /// For the recorder; the party's number is the caller's to add.
     pub fn setup(&self, number: String) -> PartySetup {
         let events = self.events.iter().map(|(payload_type, _)| *payload_type).collect();
-        PartySetup { number, codecs: self.codecs.clone(), events }
+        PartySetup { number, codecs: self.codecs.clone(), events, both: false }
     }
 
-    /// The answer: everything in common, our address, the mirrored direction.
-    pub fn answer(&self, session: u64, version: u64, address: IpAddr, port: u16) -> String {
-        let family = if address.is_ipv4() { "IP4" } else { "IP6" };
-        let mut sdp = format!(
-            "v=0\r\no=- {session} {version} IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n"
-        );
-        for (index, line) in self.lines.iter().enumerate() {
-            if index == self.chosen {
-                self.audio(&mut sdp, port);
-            } else {
-                let _ = write!(sdp, "m={} 0 {} {}\r\n", line.media, line.proto, line.fmt);
-            }
-        }
-        sdp
-    }
-
-    fn audio(&self, sdp: &mut String, port: u16) {
+    fn write(&self, sdp: &mut String, port: u16, direction: &str) {
         let _ = write!(sdp, "m=audio {port} RTP/AVP");
         let numbers =
             self.codecs.iter().map(|(number, _)| number).chain(self.events.iter().map(|(number, _)| number));
@@ -158,7 +251,7 @@ impl Offer {
                 let _ = write!(sdp, "a=fmtp:{number} {parameters}\r\n");
             }
         }
-        let _ = write!(sdp, "a={}\r\n", self.direction.answer());
+        let _ = write!(sdp, "a={direction}\r\n");
     }
 }
 
@@ -221,8 +314,8 @@ mod tests {
     #[test]
     fn what_is_in_common_is_answered_and_the_rest_refused() {
         let offer = Offer::parse(PHONE.as_bytes()).unwrap();
-        assert_eq!(offer.codecs, [(8, Codec::Pcma), (0, Codec::Pcmu)]);
-        let peer = offer.peer.unwrap();
+        assert_eq!(offer.audio.codecs, [(8, Codec::Pcma), (0, Codec::Pcmu)]);
+        let peer = offer.audio.peer.unwrap();
         assert_eq!(
             (peer.rtp, peer.rtcp.port(), peer.receives),
             ("192.0.2.1:4000".parse().unwrap(), 4001, false)
@@ -231,22 +324,59 @@ mod tests {
         assert!(answer.contains("m=video 0 RTP/AVP 96\r\nm=audio 20000 RTP/AVP 8 0 101\r\n"), "{answer}");
         assert!(answer.ends_with("a=fmtp:101 0-15\r\na=recvonly\r\n"), "{answer}");
         let read = Offer::parse(answer.as_bytes()).unwrap();
-        assert_eq!(read.codecs, offer.codecs);
-        assert_eq!(read.setup("1001".into()).events, [101]);
+        assert_eq!(read.audio.codecs, offer.audio.codecs);
+        assert_eq!(read.audio.setup("1001".into()).events, [101]);
     }
 
     #[test]
     fn a_placeholder_has_no_peer() {
         let text = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\na=inactive\r\n";
-        let offer = Offer::parse(text.as_bytes()).unwrap();
-        assert_eq!((offer.peer, offer.direction), (None, Direction::Inactive));
+        let audio = Offer::parse(text.as_bytes()).unwrap().audio;
+        assert_eq!((audio.peer, audio.direction), (None, Direction::Inactive));
     }
 
     #[test]
     fn rtcp_may_be_elsewhere() {
         let text = PHONE.replace("a=sendonly", "a=rtcp:53020 IN IP4 192.0.2.9");
-        let peer = Offer::parse(text.as_bytes()).unwrap().peer.unwrap();
+        let peer = Offer::parse(text.as_bytes()).unwrap().audio.peer.unwrap();
         assert_eq!((peer.rtcp, peer.receives), ("192.0.2.9:53020".parse().unwrap(), true));
+    }
+
+    const CLIENT: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendonly\r\na=label:16777227\r\n\
+        m=video 5000 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+        m=audio 4002 RTP/AVP 0\r\na=inactive\r\n";
+
+    #[test]
+    fn every_audio_line_of_a_recording_session_is_answered_with_its_label_in_the_clients_order() {
+        let offer = StreamsOffer::parse(CLIENT.as_bytes()).unwrap();
+        let labels: Vec<&str> = offer.streams().map(|stream| stream.label.as_str()).collect();
+        assert_eq!(labels, ["16777227", "3"], "a line without a label is named by its position");
+        let answer = offer.answer(7, 1, "10.0.0.1".parse().unwrap(), &[20_000, 20_002]);
+        let lines: Vec<&str> = answer.lines().filter(|line| !line.starts_with("a=rtpmap")).skip(5).collect();
+        assert_eq!(
+            lines,
+            [
+                "m=audio 20000 RTP/AVP 8 0 101",
+                "a=recvonly",
+                "a=label:16777227",
+                "m=video 0 RTP/AVP 96",
+                "m=audio 20002 RTP/AVP 0",
+                "a=inactive",
+                "a=label:3"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_recording_session_with_a_stream_that_cannot_be_recorded_is_refused_whole() {
+        let opus =
+            CLIENT.replace("m=audio 4002 RTP/AVP 0", "m=audio 4002 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2");
+        assert_eq!(StreamsOffer::parse(opus.as_bytes()), Err(SdpError::NothingInCommon));
+        let none = CLIENT.replace("m=audio 4000", "m=audio 0").replace("m=audio 4002", "m=audio 0");
+        assert_eq!(StreamsOffer::parse(none.as_bytes()), Err(SdpError::NothingInCommon));
+        let odd = CLIENT.replace("a=label:16777227", "a=label:\u{1}x y");
+        assert_eq!(StreamsOffer::parse(odd.as_bytes()).unwrap().streams().next().unwrap().label, "1");
     }
 
     #[test]

@@ -72,13 +72,13 @@ pub async fn run(
     });
     let uploading = tokio::spawn(uploader.run());
 
-    let threads = Threads::start(&config, &spool, site)?;
+    let threads = Threads::start(&config, &spool, site.clone())?;
     let mut sip_config = SipConfig::new(config.listen);
     sip_config.advertised = config.sip_address().map(HostPort::from);
     let (sip, requests) =
         SipStack::bind(sip_config).await.map_err(|error| ServerError::Io("binding SIP", error))?;
     tracing::info!(address = %sip.local_addr(), "media server ready");
-    let (service, closed) = Service::new(&config, sip, threads.pairs);
+    let (service, closed) = Service::new(&config, sip, threads.pairs, site);
     service.run(requests, shutdown).await;
 
     wait_closed(closed).await;
@@ -165,6 +165,11 @@ impl Site for OwnSite {
 
     fn sign(&self, document: &[u8]) -> Result<Signed, String> {
         self.identity.sign(document).map_err(|error| error.to_string())
+    }
+
+    fn records_screen_of(&self, number: &str) -> Option<bool> {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        config.dns.iter().find(|dn| dn.number == number).map(|dn| dn.record_screen)
     }
 
     fn journal(&self, event: &Event) {

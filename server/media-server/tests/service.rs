@@ -3,6 +3,7 @@
 // All of it is test code, also what stands outside of test functions.
 #![allow(clippy::unwrap_used)]
 
+mod siprec;
 mod support;
 
 use hindsight_media_server::Config;

@@ -16,6 +16,8 @@ pub struct Config {
     pub advertised_host: String,
     /// The media servers.
     pub pool: Vec<SocketAddr>,
+    /// Addresses of the session recording clients (SIPREC) whose recording sessions are taken; others are refused with 403.
+    pub recording_clients: Vec<IpAddr>,
     /// Milliseconds between two health checks of a media server; what is unanswered by the next one is missed.
     pub health_milliseconds: u64,
     /// Missed health checks in a row after which a media server counts as lost.
@@ -39,6 +41,7 @@ impl Default for Config {
             listen: DEFAULT_LISTEN,
             advertised_host: String::new(),
             pool: vec![DEFAULT_MEDIA_SERVER],
+            recording_clients: Vec::new(),
             health_milliseconds: 1000,
             health_missed: 2,
             try_milliseconds: 1500,

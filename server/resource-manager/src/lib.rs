@@ -5,16 +5,19 @@
 //! | [`config`] | process settings |
 //! | [`pool`] | pure: which media servers are alive, how loaded, which one is next |
 //! | [`session`] | pure: sessions, which conference is where, one record per session |
+//! | [`siprec`] | pure: recording sessions of other systems, and whose are taken |
 //! | [`state`] | pure: the stateful proxy between events and commands of the SIP stack |
 //! | [`service`] | the loop: sockets, journal, clock |
 //!
-//! Deliberately absent: media, registrations, authentication (it listens to components only), names in Contact (addresses).
+//! Deliberately absent: media, registrations, authentication (it listens to components, and to recording clients that are
+//! named by address), names in Contact (addresses).
 
 pub mod config;
 pub mod error;
 pub mod pool;
 pub mod service;
 pub mod session;
+pub mod siprec;
 pub mod state;
 
 pub use config::Config;

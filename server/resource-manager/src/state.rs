@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     pool::{Change, Pool},
     session::{Key, Sessions},
+    siprec,
 };
 use hindsight_model::Event as DomainEvent;
 use hindsight_sip::{
@@ -255,24 +256,34 @@ impl ResourceManager {
             && !request.headers.has("Route")
     }
 
-    fn on_invite(&mut self, id: ServerTransactionId, request: Request, source: Source, now: Now) {
+    fn on_invite(&mut self, id: ServerTransactionId, mut request: Request, source: Source, now: Now) {
         let user = request.uri.user().unwrap_or_default();
         let ours = request.uri.as_sip().is_some_and(|uri| is_own(&self.own, self.listen, uri));
-        let conference = user.strip_prefix(CONFERENCE).filter(|id| ours && !id.is_empty());
-        let (Some(conference), Some(key)) = (conference, Key::of_invite(&request)) else {
+        let conference = user.strip_prefix(CONFERENCE).filter(|id| ours && !id.is_empty()).map(str::to_owned);
+        let recording_session = ours && conference.is_none() && siprec::asks_for_recording(&request);
+        let Some(key) = Key::of_invite(&request).filter(|_| conference.is_some() || recording_session) else {
             return self.respond(id, Response::to(&request, StatusCode::NOT_FOUND));
         };
+        if recording_session && !siprec::is_client(&self.config.recording_clients, source.remote.ip()) {
+            tracing::warn!("a recording session of a client that is not named was refused");
+            return self.respond(id, Response::to(&request, StatusCode::FORBIDDEN));
+        }
         if self.sessions.contains(&key) {
             return self.respond(id, Response::to(&request, StatusCode::LOOP_DETECTED));
         }
-        let interaction = self.interaction_of(conference, &request, now);
-        self.sessions.begin(
-            key.clone(),
-            conference.to_owned(),
-            interaction,
-            source.into(),
-            (now.instant, now.wall),
-        );
+        let interaction = match &conference {
+            Some(conference) => self.interaction_of(conference, &request, now),
+            // The client's session id is that of its own call: ours has its own.
+            None => self.new_interaction(now),
+        };
+        let conference = conference.unwrap_or_else(|| {
+            let session = interaction.to_session_id();
+            if let Some(uri) = request.uri.as_sip_mut() {
+                uri.user = Some(format!("{}{session}", siprec::RECORDING_SESSION));
+            }
+            session
+        });
+        self.sessions.begin(key.clone(), conference, interaction, source.into(), (now.instant, now.wall));
         let full = self.sessions.len() > self.config.max_sessions;
         let server = if full { None } else { self.next_server(&key, &[]) };
         let Some(server) = server else {
@@ -591,10 +602,12 @@ impl ResourceManager {
         let session_id = request.headers.get("Session-ID").and_then(|value| value.split(';').next());
         let named =
             [Some(conference), session_id].into_iter().flatten().find_map(|text| text.trim().parse().ok());
+        named.unwrap_or_else(|| self.new_interaction(now))
+    }
+
+    fn new_interaction(&mut self, now: Now) -> InteractionId {
         let millis = u64::try_from(now.wall.0 / 1000).unwrap_or_default();
-        named.unwrap_or_else(|| {
-            InteractionId(uuid::Builder::from_unix_timestamp_millis(millis, &self.rng.random()).into_uuid())
-        })
+        InteractionId(uuid::Builder::from_unix_timestamp_millis(millis, &self.rng.random()).into_uuid())
     }
 
     fn respond(&mut self, id: ServerTransactionId, response: Response) {

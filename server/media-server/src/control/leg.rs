@@ -55,7 +55,7 @@ impl Session {
 
     /// Takes an offer: sets the relay and returns the answer (its version grows with every change: RFC 3264 8).
     pub fn negotiate(&mut self, offer: &Offer) -> String {
-        self.media.negotiate(offer.peer);
+        self.media.negotiate(offer.audio.peer);
         let answer = |version| offer.answer(self.sdp_session, version, self.address, self.media.port());
         let mut text = answer(self.sdp_version);
         if text != self.last_answer {
@@ -68,7 +68,7 @@ impl Session {
 
     /// For the conference's task.
     pub fn media(&self, offer: &Offer) -> Media {
-        Media { leg: self.media.clone(), setup: offer.setup(self.target.party.clone()) }
+        Media { leg: self.media.clone(), setup: offer.audio.setup(self.target.party.clone()) }
     }
 
     /// A request of the peer came.

@@ -1,4 +1,6 @@
-//! The loop over SIP events: a UAS whose dialogs are the legs of conferences.
+//! The loop over SIP events: a UAS whose dialogs are the legs of conferences, and recording sessions of other systems.
+
+mod recording;
 
 use crate::{
     config::Config,
@@ -7,9 +9,11 @@ use crate::{
         conference::Conference,
         leg::Session,
         presence::Presence,
+        recording_session::RecordingSession,
+        siprec,
         target::{Target, TargetError},
     },
-    recorder::Recorder,
+    recorder::{Recorder, Site},
     relay::{PortRange, Relay},
     sdp::{Offer, SdpError},
 };
@@ -31,7 +35,9 @@ use tokio::sync::{mpsc, oneshot};
 const SWEEP: Duration = Duration::from_secs(15);
 /// How long a shut-down waits for answers to its BYEs.
 const FAREWELL: Duration = Duration::from_secs(2);
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, INFO, OPTIONS";
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, INFO, OPTIONS, UPDATE";
+/// Recording sessions that may tell at once that they broke; the others wait.
+const BROKEN: usize = 64;
 const SDP_TYPE: &str = "application/sdp";
 
 /// A relay thread and the recorder thread beside it.
@@ -51,10 +57,15 @@ pub struct Service {
     pairs: Vec<Pair>,
     conferences: HashMap<String, Place>,
     sessions: HashMap<DialogId, Session>,
+    recordings: HashMap<DialogId, RecordingSession>,
+    site: Arc<dyn Site>,
     ids: Ids,
     tokens: Arc<AtomicU32>,
     /// Every conference's task holds a clone until its recording is closed.
     running: mpsc::Sender<()>,
+    /// Recording sessions tell here that they cannot go on.
+    broken: mpsc::Sender<DialogId>,
+    broke: mpsc::Receiver<DialogId>,
 }
 
 struct Place {
@@ -111,8 +122,14 @@ impl From<SdpError> for Refusal {
 
 impl Service {
     /// A service without legs. The receiver ends when every recording is closed.
-    pub fn new(config: &Config, sip: SipHandle, pairs: Vec<Pair>) -> (Self, mpsc::Receiver<()>) {
+    pub fn new(
+        config: &Config,
+        sip: SipHandle,
+        pairs: Vec<Pair>,
+        site: Arc<dyn Site>,
+    ) -> (Self, mpsc::Receiver<()>) {
         let (running, closed) = mpsc::channel(1);
+        let (broken, broke) = mpsc::channel(BROKEN);
         let service = Self {
             sip,
             ports: PortRange::new(config.media_address(), config.rtp_first, config.rtp_last),
@@ -121,9 +138,13 @@ impl Service {
             pairs,
             conferences: HashMap::new(),
             sessions: HashMap::new(),
+            recordings: HashMap::new(),
+            site,
             ids: Ids::from_os(),
             tokens: Arc::default(),
             running,
+            broken,
+            broke,
         };
         (service, closed)
     }
@@ -140,6 +161,7 @@ impl Service {
                     Some(event) => self.handle(event).await,
                     None => break,
                 },
+                Some(id) = self.broke.recv() => self.end_recording(&id).await,
                 _ = sweep.tick() => self.sweep().await,
             }
         }
@@ -149,6 +171,9 @@ impl Service {
     /// Hangs up every leg and gives the other side a moment to say that it knows.
     async fn end_all(&mut self, events: &mut mpsc::Receiver<Event>) {
         let mut byes = HashSet::new();
+        for id in self.recordings.keys().cloned().collect::<Vec<_>>() {
+            self.end_recording(&id).await;
+        }
         for id in self.sessions.keys().cloned().collect::<Vec<_>>() {
             byes.extend(self.hang_up(&id).await);
         }
@@ -177,14 +202,22 @@ impl Service {
         match event {
             Event::Request { transaction, request, .. } => self.request(transaction, request).await,
             Event::Ack { request, .. } => {
-                if let Some(session) =
-                    DialogId::of_request(&request).and_then(|id| self.sessions.get_mut(&id))
-                {
+                let Some(id) = DialogId::of_request(&request) else { return };
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.unacknowledged = None;
+                    session.heard(Instant::now());
+                } else if let Some(session) = self.recordings.get_mut(&id) {
                     session.unacknowledged = None;
                     session.heard(Instant::now());
                 }
             }
             Event::AckMissing { transaction } => {
+                let unheard = |session: &RecordingSession| session.unacknowledged == Some(transaction);
+                let found = self.recordings.iter().find(|(_, session)| unheard(session));
+                if let Some(id) = found.map(|(id, _)| id.clone()) {
+                    tracing::warn!("a recording session was never acknowledged");
+                    return self.end_recording(&id).await;
+                }
                 let missing = |session: &Session| session.unacknowledged == Some(transaction);
                 let found = self.sessions.iter().find(|(_, session)| missing(session));
                 if let Some(id) = found.map(|(id, _)| id.clone()) {
@@ -208,6 +241,9 @@ impl Service {
                 Err(Refusal::new(StatusCode::CALL_DOES_NOT_EXIST))
             }
             (_, None) => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED)),
+            (_, Some(id)) if self.recordings.contains_key(&id) => {
+                self.in_recording(transaction, &id, &request)
+            }
             (_, Some(id)) => self.in_dialog(transaction, &id, &request).await,
         };
         let response = match result {
@@ -238,7 +274,7 @@ impl Service {
             .with_to_tag(&self.ids.tag())
             .with_header("Allow", ALLOW)
             .with_header("Accept", format_args!("{SDP_TYPE}, {}", msml::CONTENT_TYPE))
-            .with_header(LOAD_HEADER, self.sessions.len() * 1000 / self.max_legs.max(1))
+            .with_header(LOAD_HEADER, self.legs() * 1000 / self.max_legs.max(1))
     }
 
     async fn invite(
@@ -246,7 +282,10 @@ impl Service {
         transaction: ServerTransactionId,
         request: &Request,
     ) -> Result<Option<Response>, Refusal> {
-        let required = request.headers.tokens("Require").join(", ");
+        let recording = siprec::interaction(request);
+        let mut required = request.headers.tokens("Require");
+        required.retain(|tag| recording.is_none() || !tag.eq_ignore_ascii_case(recording::OPTION_TAG));
+        let required = required.join(", ");
         if !required.is_empty() {
             return Ok(Some(
                 Response::to(request, StatusCode::BAD_EXTENSION)
@@ -254,9 +293,12 @@ impl Service {
                     .with_header("Unsupported", required),
             ));
         }
+        if let Some(interaction) = recording {
+            return self.begin_recording(transaction, request, interaction);
+        }
         let target = Target::of(request)?;
         let offer = offer_of(request)?;
-        if self.sessions.len() >= self.max_legs {
+        if self.legs() >= self.max_legs {
             return Err(Refusal::busy("No Leg Free"));
         }
         let tag = self.ids.tag();
@@ -414,6 +456,7 @@ impl Service {
 
     async fn sweep(&mut self) {
         let now = Instant::now();
+        self.sweep_recordings(now).await;
         self.sessions.values_mut().for_each(|session| session.listen(now));
         let mut presence = Presence::default();
         for session in self.sessions.values() {

@@ -28,6 +28,8 @@ pub struct PartySetup {
     pub codecs: Vec<(u8, Codec)>,
     /// Payload types of telephone events: counted, not recorded.
     pub events: Vec<u8>,
+    /// Both parties speak on this one stream, as some recording clients send it: the other side has no track.
+    pub both: bool,
 }
 
 impl PartySetup {
@@ -260,7 +262,9 @@ impl Capture {
                 self.part.note(jump.at_us, text);
             }
         }
-        let quality = figures.map(|(quality, side)| track_quality(&quality, side, spoke)).into();
+        let sides = if self.sides[AGENT].setup.both { 1 } else { 2 };
+        let quality = figures.iter().take(sides).map(|(quality, side)| track_quality(quality, *side, spoke));
+        let quality = quality.collect();
         let writer = std::mem::replace(&mut self.part.writer, Writer::idle());
         PartSummary {
             duration_ms: self.part.ms(at_us),
@@ -330,13 +334,15 @@ impl Part {
     }
 }
 
-/// Track 1 is the agent's first codec, track 2 the customer's; further codecs follow.
+/// Track 1 is the agent's first codec, track 2 the customer's; further codecs follow. A stream of both is track 1.
 fn routes(sides: &[Side; 2]) -> Vec<Route> {
     let codecs = [AGENT, CUSTOMER].map(|side| distinct(&sides[side].setup));
     let other = |side: usize| codecs[1 - side].first().copied().unwrap_or(Codec::Pcmu);
     let first = |side: usize| (side, codecs[side].first().copied().unwrap_or_else(|| other(side)));
     let more = |side: usize| codecs[side].iter().skip(1).map(move |codec| (side, *codec));
-    [first(AGENT), first(CUSTOMER)]
+    let firsts =
+        if sides[AGENT].setup.both { vec![first(AGENT)] } else { vec![first(AGENT), first(CUSTOMER)] };
+    firsts
         .into_iter()
         .chain(more(AGENT))
         .chain(more(CUSTOMER))

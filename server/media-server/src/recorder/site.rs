@@ -13,6 +13,8 @@ pub trait Site: Send + Sync {
     fn clock_offset(&self) -> ClockOffset;
     /// Signs a manifest.
     fn sign(&self, document: &[u8]) -> Result<Signed, String>;
+    /// Whether a number is a DN of this site, and whether its agent's screens are recorded.
+    fn records_screen_of(&self, number: &str) -> Option<bool>;
     /// Journals an event.
     fn journal(&self, event: &Event);
 }

@@ -2,6 +2,7 @@ use super::*;
 
 fn setups() -> [PartySetup; 2] {
     ["1001", "1002"].map(|number| PartySetup {
+        both: false,
         number: number.into(),
         codecs: vec![(0, Codec::Pcmu)],
         events: vec![101],

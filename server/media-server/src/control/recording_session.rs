@@ -1,0 +1,399 @@
+//! One recording session: its dialog, its streams, and the task that records them.
+//!
+//! A session is accepted when its recording is open, never before: nobody who was answered 200 goes unrecorded. The
+//! client pauses by making every stream inactive (RFC 7866 9.3), which is a pause like any other: marked, and silence.
+
+use crate::{
+    control::{
+        conference::Media,
+        siprec::{Described, Parties},
+    },
+    error::RecordError,
+    recorder::{PartySetup, Recorder, Site, Start},
+    relay::{Leg, Tap},
+    sdp::{Direction, StreamsOffer},
+};
+use hindsight_model::{
+    CaptureId, Event, InteractionId, Timestamp,
+    event::{EndCause, What},
+};
+use hindsight_sip::{Dialog, Response, ServerTransactionId, SipHandle, StatusCode};
+use hindsight_siprec::Metadata;
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+use tokio::sync::mpsc;
+
+const SDP_TYPE: &str = "application/sdp";
+/// Who pauses, in the recording's timeline.
+const CLIENT: &str = "recording client";
+/// Changes that may wait for the recorder; more are refused.
+const QUEUE: usize = 8;
+/// Who records, in the call's events.
+const SIPREC: &str = "siprec";
+
+/// Our side of a recording session.
+pub struct RecordingSession {
+    /// The dialog.
+    pub dialog: Dialog,
+    /// The INVITE whose 2xx is not acknowledged yet.
+    pub unacknowledged: Option<ServerTransactionId>,
+    /// The call that is recorded.
+    pub interaction: InteractionId,
+    /// What the client said so far.
+    pub metadata: Metadata,
+    streams: Vec<Stream>,
+    orders: mpsc::Sender<Order>,
+    address: IpAddr,
+    sdp_session: u64,
+    sdp_version: u64,
+    last_answer: String,
+    heard: Instant,
+    packets: u64,
+}
+
+struct Stream {
+    label: String,
+    leg: Arc<Leg>,
+    side: usize,
+    number: String,
+    both: bool,
+}
+
+/// What the task is to bring about.
+#[derive(Clone, Default)]
+struct Wanted {
+    media: [Option<Media>; 2],
+    paused: bool,
+}
+
+/// A change and the answer to who asked for it: sent when it is done.
+struct Order {
+    wanted: Wanted,
+    answer: Answer,
+}
+
+/// A response that is ready to be sent.
+pub struct Answer {
+    /// To which request.
+    pub transaction: ServerTransactionId,
+    /// As it is sent when all went well.
+    pub response: Response,
+    /// It answers an INVITE: an ACK follows.
+    pub is_invite: bool,
+}
+
+/// What a new session needs.
+pub struct Opening {
+    /// The dialog of the INVITE.
+    pub dialog: Dialog,
+    /// Its transaction.
+    pub transaction: ServerTransactionId,
+    /// The call that is recorded.
+    pub interaction: InteractionId,
+    /// What the INVITE says.
+    pub described: Described,
+    /// Who is who.
+    pub parties: Parties,
+    /// Legs for the streams, in their order.
+    pub legs: Vec<Arc<Leg>>,
+    /// Our media address.
+    pub address: IpAddr,
+    /// For the answers.
+    pub sdp_session: u64,
+}
+
+/// Where the task records and whom it tells.
+pub struct Surroundings {
+    /// Records.
+    pub recorder: Recorder,
+    /// Its name for the capture.
+    pub token: u32,
+    /// Journal.
+    pub site: Arc<dyn Site>,
+    /// Answers the INVITE.
+    pub sip: SipHandle,
+    /// Told when the session is over for another reason than its BYE.
+    pub broken: mpsc::Sender<hindsight_sip::DialogId>,
+    /// Held until the recording is closed: a shut-down waits for it.
+    pub running: mpsc::Sender<()>,
+}
+
+impl RecordingSession {
+    /// Begins to record; `response` is the 200 to the INVITE, without its body. The task answers it.
+    pub fn start(opening: Opening, response: Response, to: Surroundings, now: Instant) -> Self {
+        let Opening { dialog, transaction, interaction, described, parties, legs, address, sdp_session } =
+            opening;
+        let streams = described.offer.streams().zip(legs).zip(&parties.streams);
+        let streams = streams.map(|((stream, leg), (side, number, both))| Stream {
+            label: stream.label.clone(),
+            leg,
+            side: *side,
+            number: number.clone(),
+            both: *both,
+        });
+        let (orders, queue) = mpsc::channel(QUEUE);
+        let mut session = Self {
+            unacknowledged: Some(transaction),
+            interaction,
+            metadata: described.metadata,
+            streams: streams.collect(),
+            orders,
+            address,
+            sdp_session,
+            sdp_version: 0,
+            last_answer: String::new(),
+            heard: now,
+            packets: 0,
+            dialog,
+        };
+        let (wanted, sdp) = session.negotiate(&described.offer);
+        let task = Task {
+            interaction,
+            capture: CaptureId::new(),
+            dialog: session.dialog.id().clone(),
+            parties,
+            to,
+            now: Wanted::default(),
+        };
+        let response = response.with_body(SDP_TYPE, sdp.into_bytes());
+        let answer = Answer { transaction, response, is_invite: true };
+        tokio::spawn(task.run(Order { wanted, answer }, queue));
+        session
+    }
+
+    /// Takes a new offer; it is answered once the recording has followed. `false`: too many changes wait.
+    pub fn change(&mut self, offer: &StreamsOffer, answer: Answer) -> bool {
+        let (wanted, sdp) = self.negotiate(offer);
+        let response = answer.response.with_body(SDP_TYPE, sdp.into_bytes());
+        self.orders.try_send(Order { wanted, answer: Answer { response, ..answer } }).is_ok()
+    }
+
+    /// Sets the legs; what the recording is to be, and the answer. A stream that the offer no longer has is heard no more.
+    fn negotiate(&mut self, offer: &StreamsOffer) -> (Wanted, String) {
+        let mut wanted = Wanted { paused: true, ..Wanted::default() };
+        let mut ports = Vec::new();
+        for stream in &self.streams {
+            if !offer.streams().any(|offered| offered.label == stream.label) {
+                stream.leg.negotiate(None);
+            }
+        }
+        for offered in offer.streams() {
+            let Some(stream) = self.streams.iter().find(|stream| stream.label == offered.label) else {
+                continue;
+            };
+            stream.leg.negotiate(offered.audio.peer);
+            ports.push(stream.leg.port());
+            wanted.paused &= offered.audio.direction == Direction::Inactive;
+            let setup = PartySetup { both: stream.both, ..offered.audio.setup(stream.number.clone()) };
+            if let Some(place) = wanted.media.get_mut(stream.side) {
+                *place = Some(Media { leg: stream.leg.clone(), setup });
+            }
+        }
+        let answer = |version| offer.answer(self.sdp_session, version, self.address, &ports);
+        let mut text = answer(self.sdp_version);
+        if text != self.last_answer {
+            self.sdp_version += 1;
+            text = answer(self.sdp_version);
+        }
+        self.last_answer.clone_from(&text);
+        (wanted, text)
+    }
+
+    /// Whether every stream of an offer is one of this session's: a session is not grown in the middle.
+    pub fn knows(&self, offer: &StreamsOffer) -> bool {
+        offer.streams().all(|offered| self.streams.iter().any(|stream| stream.label == offered.label))
+    }
+
+    /// A request of the client came.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// Looks whether packets came since it was called last.
+    pub fn listen(&mut self, now: Instant) {
+        let packets = self.streams.iter().map(|stream| stream.leg.counters().received.load(Relaxed)).sum();
+        if packets != self.packets {
+            (self.packets, self.heard) = (packets, now);
+        }
+    }
+
+    /// When signalling or media last came.
+    pub fn last_heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Legs in use.
+    pub fn legs(&self) -> usize {
+        self.streams.len()
+    }
+}
+
+/// Tells the journal that a recording session was refused, and why: a call that is not recorded is a row too.
+pub fn journal_refused(
+    site: &dyn Site,
+    interaction: InteractionId,
+    (caller, dialled): (String, String),
+    reason: String,
+) {
+    let offered =
+        What::CallOffered { caller, record_voice: vec![dialled.clone()], dialled, record_screen: Vec::new() };
+    let ended = What::CallEnded { cause: EndCause::Failed, by: None };
+    for what in [offered, What::RecordingFailed { reason }, ended] {
+        site.journal(&Event { interaction, at: Timestamp::now(), what });
+    }
+}
+
+struct Task {
+    interaction: InteractionId,
+    capture: CaptureId,
+    dialog: hindsight_sip::DialogId,
+    parties: Parties,
+    to: Surroundings,
+    now: Wanted,
+}
+
+impl Task {
+    async fn run(mut self, first: Order, mut orders: mpsc::Receiver<Order>) {
+        self.journal(self.offered());
+        self.now = Wanted { paused: false, ..first.wanted.clone() };
+        if let Err(error) = self.open().await {
+            tracing::error!(interaction = %self.interaction, %error, "a recording session cannot be recorded");
+            self.journal(What::RecordingFailed { reason: error.to_string() });
+            self.journal(What::CallEnded { cause: EndCause::Failed, by: None });
+            let refusal = refused(&first.answer.response, &error);
+            let _ = self.to.sip.respond(first.answer.transaction, refusal).await;
+            let _ = self.to.broken.send(self.dialog.clone()).await;
+            return;
+        }
+        self.journal(What::CallEstablished { parties: self.parties.call.clone() });
+        self.journal(What::RecordingStarted { capture: self.capture, by: SIPREC.to_owned() });
+        self.follow(first).await;
+        // Ends with the session.
+        while let Some(order) = orders.recv().await {
+            self.follow(order).await;
+        }
+        self.tap(false).await;
+        if let Err(error) = self.to.recorder.stop(self.to.token).await {
+            tracing::error!(interaction = %self.interaction, %error, "closing a recording failed");
+        }
+        self.journal(What::CallEnded { cause: EndCause::HungUp, by: None });
+    }
+
+    async fn open(&self) -> Result<(), RecordError> {
+        let setup =
+            |side: usize| self.now.media[side].as_ref().map(|media| media.setup.clone()).unwrap_or_default();
+        let legs = self.now.media.iter().flatten();
+        let start = Start {
+            interaction: self.interaction,
+            capture: self.capture,
+            parties: [setup(0), setup(1)],
+            counters: legs.map(|media| media.leg.counters().clone()).collect(),
+        };
+        self.to.recorder.open(self.to.token, start).await?;
+        self.tap(true).await;
+        Ok(())
+    }
+
+    /// Brings the recording to what the client wants now, and says so.
+    async fn follow(&mut self, Order { wanted, answer }: Order) {
+        let done = self.bring_about(&wanted).await;
+        if let Err(error) = done {
+            tracing::error!(interaction = %self.interaction, %error, "a recording session broke");
+            let refusal = refused(&answer.response, &error);
+            let _ = self.to.sip.respond(answer.transaction, refusal).await;
+            let _ = self.to.broken.send(self.dialog.clone()).await;
+            return;
+        }
+        let Answer { transaction, response, is_invite } = answer;
+        let _ = if is_invite {
+            self.to.sip.accept(transaction, response).await
+        } else {
+            self.to.sip.respond(transaction, response).await
+        };
+    }
+
+    async fn bring_about(&mut self, wanted: &Wanted) -> Result<(), RecordError> {
+        for (side, media) in wanted.media.iter().enumerate() {
+            let known = self.now.media[side].as_ref().map(|media| &media.setup);
+            if let Some(media) = media
+                && known != Some(&media.setup)
+            {
+                self.to.recorder.renegotiate(self.to.token, side, media.setup.clone());
+            }
+        }
+        let was_paused = std::mem::replace(&mut self.now, wanted.clone()).paused;
+        let token = self.to.token;
+        let done = match (was_paused, wanted.paused) {
+            (false, true) => {
+                let at_us = self.tap(false).await;
+                let (by, reason) = (CLIENT.to_owned(), "every stream is inactive".to_owned());
+                self.to.recorder.pause(token, at_us, by.clone(), reason.clone()).await?;
+                Some(What::RecordingPaused { by, reason })
+            }
+            (true, false) => {
+                self.to.recorder.resume(token).await?;
+                self.tap(true).await;
+                Some(What::RecordingResumed { by: CLIENT.to_owned() })
+            }
+            (false, false) | (true, true) => None,
+        };
+        done.into_iter().for_each(|what| self.journal(what));
+        Ok(())
+    }
+
+    /// Sets the taps of every stream or takes them away; the latest time from which that holds.
+    async fn tap(&self, on: bool) -> Option<i64> {
+        let mut at_us = None;
+        for (party, media) in self.now.media.iter().enumerate() {
+            let Some(Media { leg, .. }) = media else { continue };
+            let tap = on.then(|| Tap {
+                queue: self.to.recorder.queue().clone(),
+                capture: self.to.token,
+                party: party as u8,
+            });
+            at_us = at_us.max(leg.tap(tap).await);
+        }
+        at_us
+    }
+
+    fn offered(&self) -> What {
+        let dns = |screen: bool| {
+            let wants = |number: &&String| {
+                self.to.site.records_screen_of(number).is_some_and(|records| records || !screen)
+            };
+            let numbers = self.parties.call.iter().map(|party| &party.number).filter(wants);
+            numbers.cloned().collect::<Vec<_>>()
+        };
+        let mut record_voice = dns(false);
+        if record_voice.is_empty() {
+            record_voice.push(self.parties.called.clone());
+        }
+        What::CallOffered {
+            caller: self.parties.caller.clone(),
+            dialled: self.parties.called.clone(),
+            record_voice,
+            record_screen: dns(true),
+        }
+    }
+
+    fn journal(&self, what: What) {
+        let _held = &self.to.running;
+        self.to.site.journal(&Event { interaction: self.interaction, at: Timestamp::now(), what });
+    }
+}
+
+/// A final refusal in place of the 200 that was prepared.
+fn refused(response: &Response, error: &RecordError) -> Response {
+    let mut refusal = response.clone();
+    refusal.status = StatusCode::SERVICE_UNAVAILABLE;
+    refusal.body.clear();
+    refusal.headers.remove("Content-Type");
+    refusal.headers.remove("Contact");
+    refusal.with_reason(match error {
+        RecordError::NoRecipients => "No Recipient For Recordings",
+        _ => "Recording Not Possible",
+    })
+}
