@@ -1,6 +1,10 @@
 //! The tray icon. A session may have no host for it, or one that comes up later: it is tried again, less and less often,
 //! and nothing needs it. On Linux a left click never reaches the program: everything is in the menu.
 
+#[cfg_attr(target_os = "linux", path = "host/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "host/other.rs")]
+mod host;
+
 use crate::controller::{Entry, Tray};
 use hindsight_wire::{backoff::Backoff, local::TrayState};
 use std::{
@@ -38,6 +42,7 @@ pub fn show(app: AppHandle) -> watch::Sender<Option<Tray>> {
     let (wanted, mut to_show) = watch::channel(None::<Tray>);
     tauri::async_runtime::spawn(async move {
         let (mut failures, mut icon) = (0, None);
+        host::wait().await;
         while to_show.changed().await.is_ok() {
             loop {
                 let Some(tray) = to_show.borrow_and_update().clone() else { break };

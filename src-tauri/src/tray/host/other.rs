@@ -1,0 +1,4 @@
+//! The system's own tray: always there.
+
+/// Nothing to wait for.
+pub async fn wait() {}
