@@ -56,11 +56,12 @@ pub async fn issue_for_many(
 
 /// Makes every code worthless that somebody could still enrol with; how many there were.
 pub async fn end_all(db: &mut Connection, now: Timestamp) -> Result<u64, StoreError> {
-    let ended = sqlx::query("UPDATE enrolment_codes SET expires_at = ? WHERE uses_left > 0 AND expires_at > ?")
-        .bind(now.0)
-        .bind(now.0)
-        .execute(db)
-        .await?;
+    let ended =
+        sqlx::query("UPDATE enrolment_codes SET expires_at = ? WHERE uses_left > 0 AND expires_at > ?")
+            .bind(now.0)
+            .bind(now.0)
+            .execute(db)
+            .await?;
     Ok(ended.rows_affected())
 }
 

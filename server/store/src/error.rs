@@ -51,7 +51,8 @@ impl StoreError {
         StoreError::File { path: path.to_owned(), source }
     }
 
-    pub(crate) fn damaged(what: &'static str, why: impl ToString) -> Self {
+    /// Something in the store cannot be read as what it should be.
+    pub fn damaged(what: &'static str, why: impl ToString) -> Self {
         StoreError::Damaged { what, why: why.to_string() }
     }
 }

@@ -9,8 +9,10 @@ use hindsight_model::{
     event::{EndCause, What},
 };
 use hindsight_store::{
-    Database, DirectoryObjects, ObjectKey, ObjectKind, ObjectStore, StoreError, UploadArea, audit, changes,
-    devices, dns,
+    Database, DirectoryObjects, ObjectKey, ObjectKind, ObjectStore, StoreError, UploadArea, agent_states,
+    announced::{self, Announced},
+    api_tokens::{self, Right},
+    audit, changes, devices, dns,
     enrolment_codes::{self, CodeRefused},
     events,
     persons::{self, Person, PersonRole},
@@ -184,7 +186,10 @@ async fn a_code_for_several_devices_is_good_for_so_many_until_it_is_ended() {
         assert_eq!(redeemed, expected);
     }
     assert_eq!(enrolment_codes::end_all(&mut write, NOW).await.unwrap(), 1, "the first one is used up");
-    assert_eq!(enrolment_codes::check(&mut write, &other, kind, NOW).await.unwrap(), Err(CodeRefused::Expired));
+    assert_eq!(
+        enrolment_codes::check(&mut write, &other, kind, NOW).await.unwrap(),
+        Err(CodeRefused::Expired)
+    );
 }
 
 #[tokio::test]
@@ -470,4 +475,62 @@ async fn an_upload_given_up_leaves_nothing() {
     area.discard(id).await.unwrap();
     assert_eq!(std::fs::read_dir(directory.path().join("uploads")).unwrap().count(), 0);
     area.discard(id).await.expect("giving up twice is harmless");
+}
+
+#[tokio::test]
+async fn a_systems_token_is_good_until_it_is_made_anew_or_revoked() {
+    let (_directory, database) = database().await;
+    let mut write = database.write().await.unwrap();
+    let rights = BTreeSet::from([Right::Announce]);
+    let first = api_tokens::make(&mut write, "chat", &rights, NOW).await.unwrap();
+    let system = api_tokens::by_token(&mut write, &first).await.unwrap().unwrap();
+    assert_eq!((system.name.as_str(), &system.rights), ("chat", &rights));
+    let second = api_tokens::make(&mut write, "chat", &BTreeSet::from(Right::ALL), NOW).await.unwrap();
+    assert_eq!(api_tokens::by_token(&mut write, &first).await.unwrap(), None);
+    assert_eq!(api_tokens::by_token(&mut write, &second).await.unwrap().unwrap().rights.len(), 2);
+    assert!(api_tokens::revoke(&mut write, "chat", NOW).await.unwrap());
+    assert!(!api_tokens::revoke(&mut write, "chat", NOW).await.unwrap());
+    assert_eq!(api_tokens::by_token(&mut write, &second).await.unwrap(), None);
+    let all = api_tokens::all(&mut write).await.unwrap();
+    assert_eq!((all.len(), all[0].revoked_at), (1, Some(NOW)));
+}
+
+#[tokio::test]
+async fn a_key_of_an_announcement_is_the_announcers_own_and_an_end_comes_once() {
+    let (_directory, database) = database().await;
+    let mut write = database.write().await.unwrap();
+    let one = |by: &str| Announced {
+        interaction: InteractionId::new(),
+        by: by.to_owned(),
+        request: "hash".to_owned(),
+        at: NOW,
+        ended_at: None,
+    };
+    let (mine, theirs) = (one("system:chat"), one("system:mail"));
+    announced::add(&mut write, &mine, Some("7")).await.unwrap();
+    announced::add(&mut write, &theirs, Some("7")).await.unwrap();
+    assert!(announced::add(&mut write, &one("system:chat"), Some("7")).await.is_err());
+    announced::add(&mut write, &one("system:chat"), None).await.unwrap();
+    announced::add(&mut write, &one("system:chat"), None).await.unwrap();
+    assert_eq!(announced::by_key(&mut write, "system:chat", "7").await.unwrap(), Some(mine.clone()));
+    assert!(announced::end(&mut write, mine.interaction, NOW).await.unwrap());
+    assert!(!announced::end(&mut write, mine.interaction, NOW.plus_ms(1)).await.unwrap());
+    let ended = announced::by_id(&mut write, mine.interaction).await.unwrap().unwrap();
+    assert_eq!(ended.ended_at, Some(NOW));
+    assert_eq!(announced::by_id(&mut write, InteractionId::new()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_agents_state_is_kept_with_every_change() {
+    let (_directory, database) = database().await;
+    let mut write = database.write().await.unwrap();
+    let ann = person("ann");
+    persons::put(&mut write, &ann).await.unwrap();
+    assert_eq!(agent_states::of(&mut write, ann.id).await.unwrap(), Default::default());
+    agent_states::put(&mut write, ann.id, true, None, NOW).await.unwrap();
+    let lunch = agent_states::put(&mut write, ann.id, false, Some("Lunch"), NOW.plus_ms(5)).await.unwrap();
+    assert_eq!(agent_states::of(&mut write, ann.id).await.unwrap(), lunch);
+    let changes = agent_states::changes(&mut write, ann.id, 9).await.unwrap();
+    assert_eq!(changes.len(), 2);
+    assert_eq!((&changes[0], changes[1].ready), (&lunch, true));
 }

@@ -7,8 +7,8 @@ use crate::{
     state::App,
 };
 use axum::{Json, Router, extract::State, routing::get};
-use hindsight_model::event::{Event, What};
-use hindsight_search::{Cursor, Filter, find, may_see};
+use hindsight_model::event::{EndCause, Event, What};
+use hindsight_search::{Cursor, Filter, Page, find, may_see};
 use hindsight_store::{
     Connection, StoreError, audit, events,
     interactions::{self, Interaction},
@@ -21,7 +21,7 @@ use hindsight_wire::{
     manifest::{Media, Party, Pause, TrackQuality, VoiceTrack},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::{IntoParams, ToSchema};
 
 /// Interactions on a page, unless asked otherwise.
@@ -52,6 +52,14 @@ pub struct ListQuery {
     limit: Option<u32>,
     /// `next` of the page before.
     cursor: Option<String>,
+}
+
+impl InteractionPage {
+    /// A page as the API gives it.
+    pub(crate) fn of(page: &Page) -> Self {
+        let next = page.next.as_ref().map(ToString::to_string);
+        Self { items: page.items.iter().map(summary).collect(), next }
+    }
 }
 
 /// A page of interactions.
@@ -248,8 +256,7 @@ pub(crate) async fn list(
         "more": filter.after.is_some(), "found": page.items.len(),
     });
     record(&app, &user, "interaction.search", "", details).await?;
-    let items = page.items.iter().map(summary).collect();
-    Ok(Json(InteractionPage { items, next: page.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(InteractionPage::of(&page)))
 }
 
 /// One interaction.
@@ -457,6 +464,9 @@ fn quality(quality: &TrackQuality) -> QualityView {
     QualityView { track, received, expected, lost, late, max_jitter, state }
 }
 
+/// As [`kind`] names it.
+const SESSION_ENDED: &str = "session-ended";
+
 fn history(this: &Interaction, log: &[Event]) -> Vec<EventView> {
     let view = |event: &Event| EventView {
         at: event.at.to_string(),
@@ -466,6 +476,9 @@ fn history(this: &Interaction, log: &[Event]) -> Vec<EventView> {
     };
     let mut views: Vec<(Timestamp, EventView)> = log.iter().map(|event| (event.at, view(event))).collect();
     views.sort_by_key(|(at, _)| *at);
+    // Each party's leg has a session of its own: those that ended alike are one line.
+    let mut told = BTreeSet::new();
+    views.retain(|(_, view)| view.kind != SESSION_ENDED || told.insert(view.text.clone()));
     views.into_iter().map(|(_, view)| view).collect()
 }
 
@@ -492,6 +505,10 @@ fn describe(what: &What) -> String {
         What::CallHeld { by } => format!("{by} put the call on hold"),
         What::CallRetrieved { by } => format!("{by} took the call back"),
         What::CallEnded { by: Some(by), .. } => format!("{by} ended the call"),
+        What::CallEnded { cause: EndCause::NotFound, by: None } => {
+            "the call ended: no phone is registered at the number called, or there is no such number"
+                .to_owned()
+        }
         What::CallEnded { cause, by: None } => {
             let cause = serde_json::to_value(cause).unwrap_or_default();
             format!("the call ended: {}", cause.as_str().unwrap_or_default().replace('-', " "))
@@ -517,6 +534,6 @@ fn describe(what: &What) -> String {
             format!("{} announced a {kind} from {} for {}", announced.by, announced.from, announced.dn)
         }
         What::InteractionEnded { by } => format!("{by} ended it"),
-        What::SessionEnded(record) => format!("media session over, status {}", record.status),
+        What::SessionEnded(record) => format!("media sessions over, status {}", record.status),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`server`], [`tls`], [`peer`], [`stall`]: connections, and who is at their other end.
 //! - [`router`], [`state`], [`error`], [`input`], [`headers`]: what lies around every request.
-//! - [`session`]: persons at the console; [`desktop`]: persons at desktops; [`callers`]: other systems; [`devices`]: enrolment; [`throttle`]: guessers.
+//! - [`session`]: persons at the console; [`desktop`], [`history`]: persons at desktops; [`callers`]: other systems; [`devices`]: enrolment; [`throttle`]: guessers.
 //! - [`link`]: the live WebSocket of devices; which desktop captures for which call.
 //! - [`updates`]: updates of desktops.
 //! - [`uploads`], [`manifests`]: how an upload becomes a recording, and its receipt.
@@ -20,6 +20,7 @@ pub mod desktops;
 pub mod devices;
 pub mod error;
 pub mod headers;
+pub mod history;
 pub mod input;
 pub mod interactions;
 pub mod link;

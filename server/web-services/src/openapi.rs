@@ -1,7 +1,7 @@
 //! The description of the API, made from the code; `packaging/reference/openapi.json` is its committed copy.
 
 use crate::{
-    announce, control, desktop, desktops, devices, interactions, manifests, media,
+    announce, control, desktop, desktops, devices, history, interactions, manifests, media,
     session::routes as session,
     telemetry, updates,
     uploads::{self, patch},
@@ -33,6 +33,7 @@ use utoipa::OpenApi;
         devices::issue_code,
         desktop::sign_in,
         desktops::list,
+        history::list,
         updates::serve,
         uploads::options,
         uploads::create,

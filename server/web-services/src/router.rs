@@ -1,8 +1,8 @@
 //! All routes, and what lies around them.
 
 use crate::{
-    announce, console, control, desktop, desktops, devices, error::ApiError, headers, interactions, link,
-    manifests, media, openapi, session, state::App, telemetry, updates, uploads,
+    announce, console, control, desktop, desktops, devices, error::ApiError, headers, history, interactions,
+    link, manifests, media, openapi, session, state::App, telemetry, updates, uploads,
 };
 use axum::{
     Router,
@@ -26,6 +26,7 @@ pub fn router(app: App) -> Router {
         .merge(devices::routes())
         .merge(desktop::routes())
         .merge(desktops::routes())
+        .merge(history::routes())
         .merge(interactions::routes())
         .merge(announce::routes())
         .merge(control::routes())

@@ -21,10 +21,10 @@ use tokio_tungstenite::{
 };
 
 /// One end of a link.
-struct Link(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Link(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Link {
-    async fn open(site: &Site, device: &Identity) -> Self {
+    pub async fn open(site: &Site, device: &Identity) -> Self {
         let stream = TcpStream::connect(site.address).await.unwrap();
         let url = site.url(LINK_PATH).replace("https", "wss");
         let connector = Connector::Rustls(device.tls());
@@ -32,7 +32,7 @@ impl Link {
         Self(socket)
     }
 
-    async fn hello(site: &Site, device: &Identity, token: Option<String>) -> Self {
+    pub async fn hello(site: &Site, device: &Identity, token: Option<String>) -> Self {
         let mut link = Self::open(site, device).await;
         link.send(&Up::Hello { protocol: PROTOCOL_VERSION, version: "test".into(), token, resume: None })
             .await;
@@ -40,7 +40,7 @@ impl Link {
     }
 
     /// A voice component, with its configuration received.
-    async fn component(site: &Site, device: &Identity) -> Self {
+    pub async fn component(site: &Site, device: &Identity) -> Self {
         let mut link = Self::hello(site, device, None).await;
         let Down::Welcome { policy: None, .. } = link.first().await else { panic!("no welcome") };
         let Down::Config(config) = link.first().await else { panic!("no configuration") };
@@ -49,7 +49,7 @@ impl Link {
     }
 
     /// A desktop with Ann at DN 1001.
-    async fn desktop(site: &Site, device: &Identity) -> (Self, PersonId) {
+    pub async fn desktop(site: &Site, device: &Identity) -> (Self, PersonId) {
         let body = json!({ "login": "ann", "password": PASSWORD });
         let client = device.http_client().unwrap();
         let (_, signed_in) = answer(client.post(site.url("/api/v2/desktop/sign-in")).json(&body)).await;
@@ -62,26 +62,45 @@ impl Link {
         (link, signed_in["person"].as_str().unwrap().parse().unwrap())
     }
 
-    async fn send(&mut self, up: &Up) {
+    pub async fn send(&mut self, up: &Up) {
         self.0.send(Message::text(serde_json::to_string(up).unwrap())).await.unwrap();
     }
 
-    async fn first(&mut self) -> Down {
+    /// A message as it is on the wire.
+    pub async fn send_text(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next one, as it is on the wire.
+    pub async fn text(&mut self) -> String {
+        let wait = async {
+            loop {
+                match self.0.next().await.unwrap().unwrap() {
+                    Message::Text(text) => return text.to_string(),
+                    Message::Close(_) => panic!("closed"),
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, wait).await.expect("a message in time")
+    }
+
+    pub async fn first(&mut self) -> Down {
         self.maybe_next().await.expect("the link is open")
     }
 
-    /// The next message that is not the configuration once more.
-    async fn next(&mut self) -> Down {
+    /// The next message that is neither the configuration once more nor of the agent's stream.
+    pub async fn next(&mut self) -> Down {
         loop {
             match self.first().await {
-                Down::Config(_) | Down::Welcome { .. } => {}
+                Down::Config(_) | Down::Welcome { .. } | Down::Agent { .. } => {}
                 other => return other,
             }
         }
     }
 
     /// `None`: the server closed it.
-    async fn maybe_next(&mut self) -> Option<Down> {
+    pub async fn maybe_next(&mut self) -> Option<Down> {
         let wait = async {
             loop {
                 match self.0.next().await {
@@ -95,7 +114,7 @@ impl Link {
     }
 
     /// Sends events and waits until they are durable.
-    async fn events(&mut self, first: u64, events: &[Event]) {
+    pub async fn events(&mut self, first: u64, events: &[Event]) {
         let entry = |(n, event): (usize, &Event)| JournalEntry {
             sequence: first + n as u64,
             event: serde_json::to_value(event).unwrap(),
@@ -106,23 +125,23 @@ impl Link {
     }
 }
 
-fn event(interaction: InteractionId, what: What) -> Event {
+pub fn event(interaction: InteractionId, what: What) -> Event {
     Event { interaction, at: Timestamp::now(), what }
 }
 
-fn offered(interaction: InteractionId) -> Event {
+pub fn offered(interaction: InteractionId) -> Event {
     let dn = || vec!["1001".to_owned()];
     let (caller, dialled) = ("0701234567".to_owned(), "1001".to_owned());
     event(interaction, What::CallOffered { caller, dialled, record_voice: dn(), record_screen: dn() })
 }
 
-fn established(interaction: InteractionId) -> Event {
+pub fn established(interaction: InteractionId) -> Event {
     let party = |number: &str, role, is_dn| CallParty { number: number.to_owned(), role, is_dn };
     let parties = vec![party("0701234567", Party::Customer, false), party("1001", Party::Agent, true)];
     event(interaction, What::CallEstablished { parties })
 }
 
-fn ended(interaction: InteractionId) -> Event {
+pub fn ended(interaction: InteractionId) -> Event {
     event(interaction, What::CallEnded { cause: EndCause::HungUp, by: Some("1001".into()) })
 }
 

@@ -4,6 +4,8 @@
 // The exemption for tests does not reach their helper functions: what they unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod agents;
+mod announced;
 mod enrolment;
 mod links;
 mod matroska;
