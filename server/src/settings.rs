@@ -67,8 +67,13 @@ impl Settings {
 
     fn rooted(mut self, data: &DataDirectory) -> Self {
         let web = &mut self.web_services;
-        let paths =
-            [&mut web.tls_certificate, &mut web.tls_key, &mut web.authority, &mut web.identity, &mut web.updates];
+        let paths = [
+            &mut web.tls_certificate,
+            &mut web.tls_key,
+            &mut web.authority,
+            &mut web.identity,
+            &mut web.updates,
+        ];
         for path in paths {
             *path = data.path().join(&*path);
         }

@@ -109,6 +109,8 @@ impl Machine {
             self.tool.starts()
         });
         let Err(error) = installed else {
+            // As large as the programs, and of no use any more.
+            let _ = before.map(fs::remove_file);
             return self.tell(Outcome::Installed, version(), "");
         };
         let reason = format!("{error:#}");

@@ -38,8 +38,7 @@ async fn end(data: &DataDirectory) -> anyhow::Result<()> {
     let mut write = database.write().await?;
     let codes = enrolment_codes::end_all(&mut write, now).await?;
     let details = serde_json::json!({ "codes": codes });
-    let record =
-        audit::Record { at: now, actor: COMMAND_LINE, action: "enrolment.end", object: "", details };
+    let record = audit::Record { at: now, actor: COMMAND_LINE, action: "enrolment.end", object: "", details };
     audit::append(&mut write, &record).await?;
     write.commit().await?;
     database.close().await;

@@ -191,9 +191,14 @@ async fn site(
     };
     let plan = hindsight_management::plan_file(database, file).await?;
     hindsight_management::apply(database, &plan, COMMAND_LINE, "init", Timestamp::now()).await?;
-    let enrolment =
-        enrol::issue(database, DeviceKind::Desktop, (ENROLMENT_HOURS, NonZeroU32::MIN), address, authority.fingerprint())
-            .await?;
+    let enrolment = enrol::issue(
+        database,
+        DeviceKind::Desktop,
+        (ENROLMENT_HOURS, NonZeroU32::MIN),
+        address,
+        authority.fingerprint(),
+    )
+    .await?;
     Ok(Noted { login: arguments.administrator.clone(), password: one_time, enrolment })
 }
 
