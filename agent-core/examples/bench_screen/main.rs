@@ -5,11 +5,16 @@
 //! `bench_screen --compare office --seconds 60`: the same beside ffmpeg, on a virtual display of its own that shows that
 //! scene; prints both, their pictures' SSIM against a lossless recording, and the ratio of processor time.
 //!
+//! `bench_screen --start`: from the start of a capture to its first picture, sealed, in the spool. `bench_screen --memory`:
+//! what the memory grows by in a day of captures, idle, recording and paused.
+//!
 //! The recording is sealed for a key made for this run and spooled in a temporary directory. `--mp4` writes the
 //! decrypted recording of the first monitor, so that its picture can be compared (SSIM): here, and nowhere in the
 //! product.
 
 mod compare;
+mod memory;
+mod start;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -27,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 struct Arguments {
     /// For how long.
     #[arg(long, default_value_t = 30.0)]
@@ -47,6 +52,12 @@ struct Arguments {
     /// Compare with ffmpeg on this scene (idle, office, motion, clock).
     #[arg(long)]
     compare: Option<String>,
+    /// Measure the time from the start of a capture to its first picture in the spool, beside ffmpeg's first packet.
+    #[arg(long)]
+    start: bool,
+    /// Measure memory over a simulated day, beside ffmpeg's.
+    #[arg(long)]
+    memory: bool,
     /// Where to write the decrypted recording of the first monitor.
     #[arg(long)]
     mp4: Option<PathBuf>,
@@ -56,6 +67,12 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(scene) = &arguments.compare {
         return print(&compare::compare(scene, arguments.seconds, arguments.frame_rate)?);
+    }
+    if arguments.start {
+        return print(&start::measure(&arguments)?);
+    }
+    if arguments.memory {
+        return print(&memory::measure(&arguments)?);
     }
     let directory = tempfile::tempdir()?;
     let key = rcgen::KeyPair::generate()?;

@@ -1,10 +1,12 @@
-//! Everything moves, as in a video.
+//! Everything moves, as in a video that stands still for the last second of eight: then recordings of it can be compared.
 
 use super::{Scene, Stage, stage::area};
 use std::time::Duration;
 
 const STEP: Duration = Duration::from_micros(66_667);
 const TILE: u16 = 64;
+const TURN: Duration = Duration::from_secs(8);
+const MOVES: Duration = Duration::from_secs(7);
 
 pub struct Motion {
     turn: u32,
@@ -23,6 +25,10 @@ impl Scene for Motion {
     }
 
     fn draw(&mut self, stage: &mut Stage, elapsed: Duration) -> anyhow::Result<Duration> {
+        let turns = (elapsed.as_micros() / TURN.as_micros()) as u32;
+        if elapsed - TURN * turns >= MOVES {
+            return Ok(TURN * (turns + 1));
+        }
         self.turn = (elapsed.as_micros() / STEP.as_micros()) as u32 + 1;
         for row in 0..stage.height.div_ceil(TILE) {
             for column in 0..stage.width.div_ceil(TILE) {

@@ -13,6 +13,7 @@ mod queue;
 mod run;
 mod schedule;
 mod timeline;
+mod view;
 mod waiting;
 mod worker;
 mod writer;

@@ -2,15 +2,16 @@
 
 use super::{
     Mark, RecordingError, RunJob, Schedule, Timeline, WriterJob, media_clock_us, queue::Message,
-    schedule::Shot, worker::Worker,
+    view::{View, media},
+    worker::Worker,
 };
 use crate::{
-    capture::{Frame, Monitor, Rect, Region, Screens, mask::Mask},
+    capture::{Frame, Region, Screens, mask::Mask},
     encode::{Canvas, Picture, Scale},
 };
 use hindsight_seal::Recipient;
 use hindsight_spool::ItemInfo;
-use hindsight_wire::{InteractionId, RecordingId, Timestamp, manifest::Media};
+use hindsight_wire::{InteractionId, RecordingId, Timestamp};
 use std::{sync::Arc, time::Duration};
 
 /// What holds across parts.
@@ -66,23 +67,6 @@ pub struct Part {
     next_tick_us: u64,
     timeline: Timeline,
     views: Vec<View>,
-    dropped: u64,
-}
-
-/// One monitor of it.
-struct View {
-    recording: RecordingId,
-    frame: Frame,
-    /// What changed of the frame and is not on the canvas yet.
-    changed: Vec<Rect>,
-    canvas: Canvas,
-    neutral: Picture,
-    schedule: Schedule,
-    /// Media time of the last picture: times must grow.
-    last_us: Option<u64>,
-    /// The next picture must stand on its own: the first, and at both ends of a pause.
-    key: bool,
-    worker: Worker,
 }
 
 impl Part {
@@ -103,7 +87,6 @@ impl Part {
             next_tick_us: zero_us + interval_us,
             timeline: standing.timeline(),
             views: Vec::new(),
-            dropped: 0,
         };
         for remark in screens.remarks() {
             part.timeline.note(remark.clone(), 0);
@@ -151,6 +134,7 @@ impl Part {
                 last_us: None,
                 key: true,
                 worker,
+                dropped: 0,
             });
         }
         Ok(part)
@@ -208,7 +192,7 @@ impl Part {
             let changed = view.canvas.update(&view.frame, &view.changed, masked)?;
             view.changed.clear();
             if let Some(shot) = view.schedule.look(now_us, changed) {
-                self.dropped += u64::from(!view.offer(false, at_us, now_us, shot));
+                view.offer(false, at_us, now_us, shot);
             }
         }
         Ok(())
@@ -233,7 +217,7 @@ impl Part {
         let at_us = now_us.saturating_sub(self.zero_us);
         for view in &mut self.views {
             if let Some(shot) = view.schedule.look(now_us, false) {
-                self.dropped += u64::from(!view.offer(true, at_us, now_us, shot));
+                view.offer(true, at_us, now_us, shot);
             }
         }
     }
@@ -278,17 +262,15 @@ impl Part {
     /// Closes every file. All are closed even if one fails; the first failure is told.
     pub fn close(mut self) -> Result<(), RecordingError> {
         let end_us = media_clock_us().saturating_sub(self.zero_us);
-        if self.dropped > 0 {
-            tracing::warn!(
-                dropped = self.dropped,
-                "pictures were dropped: encoding is slower than the frame rate"
-            );
-            let text = format!("{} pictures dropped: encoding was slower than the frame rate", self.dropped);
+        let dropped: u64 = self.views.iter().map(|view| view.dropped).sum();
+        if dropped > 0 {
+            tracing::warn!(dropped, "pictures were dropped: encoding is slower than the frame rate");
+            let text = format!("{dropped} pictures dropped: encoding was slower than the frame rate");
             self.timeline.note(text, end_us / 1000);
         }
         for view in &self.views {
             let end_us = view.last_us.map_or(end_us, |last_us| end_us.max(last_us + 1_000));
-            view.worker.queue.tell(Message::Finish { end_us, timeline: self.timeline.clone() });
+            view.worker.queue.tell(Message::Finish { end_us, timeline: self.timeline.clone(), dropped: view.dropped });
         }
         let mut result = Ok(());
         for view in self.views {
@@ -307,30 +289,5 @@ impl Part {
             }
         }
         result
-    }
-}
-
-impl View {
-    /// Queues a picture; false when there was no place for it.
-    fn offer(&mut self, neutral: bool, at_us: u64, now_us: u64, shot: Shot) -> bool {
-        let at_us = self.last_us.map_or(0, |last_us| at_us.max(last_us + 1_000));
-        let picture = if neutral { &self.neutral } else { self.canvas.picture() };
-        if !self.worker.queue.offer(picture, at_us, self.key, shot.release) {
-            return false;
-        }
-        self.last_us = Some(at_us);
-        self.key = false;
-        self.schedule.taken(now_us, shot);
-        true
-    }
-}
-
-fn media(index: usize, monitor: &Monitor, size: (u32, u32), monitors: usize) -> Media {
-    Media::Screen {
-        monitor: index as u32,
-        name: monitor.name.clone(),
-        width: size.0,
-        height: size.1,
-        monitors: monitors as u32,
     }
 }

@@ -26,7 +26,7 @@ pub enum Message {
     /// Keep for the manifest, also for the one after a crash.
     Timeline(Timeline),
     /// Close the file.
-    Finish { end_us: u64, timeline: Timeline },
+    Finish { end_us: u64, timeline: Timeline, dropped: u64 },
 }
 
 /// The queue. Pictures are bounded by the buffers there are; the other messages are as few as their commands.

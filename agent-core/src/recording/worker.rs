@@ -50,7 +50,9 @@ fn work(spool: &Spool, job: WriterJob, queue: &Queue, zero_us: u64) -> Result<Ma
                 queue.recycle(picture);
             }
             Some(Message::Timeline(timeline)) => writer.timeline(timeline)?,
-            Some(Message::Finish { end_us, timeline }) => return writer.finish(end_us, timeline),
+            Some(Message::Finish { end_us, timeline, dropped }) => {
+                return writer.finish(end_us, timeline, dropped);
+            }
             None => writer.idle(now_us())?,
         }
     }

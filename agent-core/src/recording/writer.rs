@@ -9,7 +9,7 @@ use hindsight_seal::{MIN_FREE_BOX, Recipient, Sealer, mp4_free_box};
 use hindsight_spool::{Item, ItemInfo, Spool};
 use hindsight_wire::{
     ClockOffset, RecordingId,
-    manifest::{Manifest, Signed},
+    manifest::{Manifest, Signed, TrackQuality},
 };
 use std::sync::Arc;
 
@@ -48,6 +48,8 @@ pub struct Writer {
     /// Sealed bytes not yet in the spool.
     sealed: Vec<u8>,
     waiting: Waiting,
+    /// Pictures encoded.
+    written: u64,
 }
 
 impl Writer {
@@ -66,6 +68,7 @@ impl Writer {
             plain: Vec::new(),
             sealed: Vec::new(),
             waiting: Waiting::default(),
+            written: 0,
         })
     }
 
@@ -81,6 +84,7 @@ impl Writer {
             self.encoder.want_key_frame();
         }
         self.encoder.encode(picture, at_us)?;
+        self.written += 1;
         let muxer = match &mut self.muxer {
             Some(muxer) => muxer,
             none => {
@@ -120,8 +124,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes the file and signs its manifest.
-    pub fn finish(mut self, end_us: u64, timeline: Timeline) -> Result<Manifest, RecordingError> {
+    /// Closes the file and signs its manifest. `dropped` pictures found no place.
+    pub fn finish(
+        mut self,
+        end_us: u64,
+        timeline: Timeline,
+        dropped: u64,
+    ) -> Result<Manifest, RecordingError> {
         self.timeline(timeline)?;
         let mut index = Vec::new();
         if let Some(muxer) = &mut self.muxer {
@@ -134,6 +143,14 @@ impl Writer {
         let mut manifest = self.item.manifest();
         manifest.duration_ms = Some(end_us / 1000);
         manifest.index = index;
+        manifest.quality = vec![TrackQuality {
+            track: 1,
+            received: self.written,
+            expected: self.written + dropped,
+            lost: dropped,
+            state: "ok".to_owned(),
+            ..TrackQuality::default()
+        }];
         let document =
             serde_json::to_vec(&manifest).map_err(|error| RecordingError::Sign(error.to_string()))?;
         let signed = (self.job.sign)(&document).map_err(RecordingError::Sign)?;

@@ -21,7 +21,31 @@ use x11rb::{
 /// The tests measure time and processor use: one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// An Xvfb.
+const TWO_HEADS: &str = r#"
+Section "ServerFlags"
+    Option "AutoAddDevices" "false"
+    Option "AutoAddGPU" "false"
+    Option "DontVTSwitch" "true"
+EndSection
+Section "Device"
+    Identifier "dummy"
+    Driver "dummy"
+    VideoRam 65536
+EndSection
+Section "Monitor"
+    Identifier "monitor"
+    HorizSync 5.0 - 1000.0
+    VertRefresh 5.0 - 200.0
+EndSection
+Section "Screen"
+    Identifier "screen"
+    Device "dummy"
+    Monitor "monitor"
+    DefaultDepth 24
+EndSection
+"#;
+
+/// An X server.
 pub struct Display {
     server: Child,
     name: String,
@@ -41,6 +65,37 @@ impl Display {
         let mut number = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
         Self { server, name: format!(":{}", number.trim()), _turn: turn }
+    }
+
+    /// Xorg with its dummy driver: outputs `DUMMY0` and `DUMMY1` that are plugged and unplugged as real ones are. The first
+    /// has 800 × 600 pixels, the second, to its right, 640 × 480.
+    pub fn start_with_two_heads(directory: &std::path::Path) -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let configuration = directory.join("xorg.conf");
+        std::fs::write(&configuration, TWO_HEADS).unwrap();
+        let mut server = Command::new("Xorg")
+            .args(["-displayfd", "1", "-config"])
+            .arg(&configuration)
+            .arg("-logfile")
+            .arg(directory.join("xorg.log"))
+            .args(["-noreset", "-nolisten", "tcp", "-novtswitch", "-sharevts", "-keeptty"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Xorg is installed (packaging/setup.sh)");
+        let mut number = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
+        assert!(!number.is_empty(), "Xorg: {:?}", std::fs::read_to_string(directory.join("xorg.log")));
+        let display = Self { server, name: format!(":{}", number.trim()), _turn: turn };
+        display.xrandr(&["--output", "DUMMY0", "--mode", "800x600"]);
+        display.xrandr(&["--addmode", "DUMMY1", "640x480"]);
+        display.xrandr(&["--output", "DUMMY1", "--mode", "640x480", "--right-of", "DUMMY0"]);
+        display
+    }
+
+    pub fn xset(&self, arguments: &[&str]) {
+        let status = Command::new("xset").args(["-display", &self.name]).args(arguments).status().unwrap();
+        assert!(status.success(), "xset {arguments:?}");
     }
 
     pub fn name(&self) -> &str {

@@ -7,6 +7,8 @@
 mod scene;
 
 mod display;
+mod masks;
+mod monitors;
 mod rig;
 mod video;
 

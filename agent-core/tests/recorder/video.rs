@@ -70,6 +70,9 @@ fn raw(path: &str, format: &str) -> Vec<u8> {
             path,
             "-fps_mode",
             "passthrough",
+            // Times as they are in the file: pictures do not come at a fixed rate.
+            "-enc_time_base",
+            "-1",
             "-f",
             "rawvideo",
             "-pix_fmt",

@@ -51,7 +51,7 @@ pub struct Manifest {
     /// Spans without media by request. Media time.
     #[serde(default)]
     pub pauses: Vec<Pause>,
-    /// Figures of quality per track; empty for screens.
+    /// Figures of quality per track. A screen has one, whose packets are pictures: `lost` found no place in the queue.
     #[serde(default)]
     pub quality: Vec<TrackQuality>,
     /// Where each cluster or fragment starts in the plaintext; empty after a crash.

@@ -217,6 +217,26 @@ pub async fn join_by_overlap(
     own(db, interaction, recording, from_ms.cast_signed(), to_ms.map(u64::cast_signed), "overlap").await
 }
 
+/// Lets the span that an interaction owns of a recording end no later than at `to_ms` of its media.
+pub async fn end_by(
+    db: &mut Connection,
+    interaction: InteractionId,
+    recording: RecordingId,
+    to_ms: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE recording_interactions SET to_ms = ?
+         WHERE interaction = ? AND recording = ? AND (to_ms IS NULL OR to_ms > ?)",
+    )
+    .bind(to_ms.cast_signed())
+    .bind(interaction.0)
+    .bind(recording.0)
+    .bind(to_ms.cast_signed())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// One recording.
 pub async fn by_id(db: &mut Connection, id: RecordingId) -> Result<Option<Recording>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM recordings r WHERE r.id = ?");

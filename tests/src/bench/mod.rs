@@ -7,7 +7,8 @@ pub mod seal_file;
 use anyhow::{Context, Result, ensure};
 use std::{process::Command, time::Duration};
 
-pub const NAMES: &[&str] = &["seal-file", "open-file", "record-cpu", "screen-idle", "screen-office"];
+pub const NAMES: &[&str] = &["seal-file", "open-file", "record-cpu", "screen-idle", "screen-office",
+    "screen-motion", "screen-start", "desktop-memory"];
 
 pub async fn run(only: Option<&str>) -> Result<()> {
     for name in NAMES.iter().filter(|name| only.is_none_or(|only| only == **name)) {
@@ -17,7 +18,10 @@ pub async fn run(only: Option<&str>) -> Result<()> {
             "open-file" => seal_file::bench(name, seal_file::Way::Open),
             "record-cpu" => record::bench(),
             "screen-idle" => screen::bench(name, "idle"),
-            _ => screen::bench(name, "office"),
+            "screen-office" => screen::bench(name, "office"),
+            "screen-motion" => screen::bench(name, "motion"),
+            "screen-start" => screen::start(name),
+            _ => screen::memory(name),
         };
         println!("{}", line.with_context(|| format!("bench {name}"))?);
     }

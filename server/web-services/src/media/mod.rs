@@ -30,7 +30,7 @@ use std::{io, ops::Range, sync::Arc, time::Instant};
 use utoipa::ToSchema;
 
 /// Changes when the same recording is rendered into other bytes than before.
-const RENDERING_VERSION: u32 = 3;
+const RENDERING_VERSION: u32 = 4;
 
 /// Routes of this module.
 pub fn routes() -> Router<App> {
@@ -47,6 +47,17 @@ pub struct PeaksBody {
     pub tracks: Vec<Vec<f32>>,
     /// Pairs a second.
     pub per_second: f64,
+    /// Where the recording is damaged and silence is heard instead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedSpan>,
+}
+
+/// A span of the media that does not open any more, milliseconds of media time.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DamagedSpan {
+    from_ms: u64,
+    to_ms: u64,
 }
 
 /// The media of one recording, rendered for a browser.
@@ -102,7 +113,13 @@ pub async fn peaks(
     let (_, rendering) = opened(&app, &user, id).await?;
     let Rendering::Voice(voice) = &*rendering else { return Err(ApiError::not_found()) };
     let peaks = voice.peaks().await.map_err(|error| rendering::unplayable(id, &error))?;
-    let mut answer = Json(PeaksBody { tracks: peaks.tracks, per_second: peaks.per_second }).into_response();
+    let damaged: Vec<DamagedSpan> =
+        peaks.damaged.iter().map(|span| DamagedSpan { from_ms: span.start, to_ms: span.end }).collect();
+    if !damaged.is_empty() {
+        tracing::error!(recording = %id, spans = damaged.len(), "a recording is damaged: segments do not open");
+    }
+    let body = PeaksBody { tracks: peaks.tracks, per_second: peaks.per_second, damaged };
+    let mut answer = Json(body).into_response();
     set(&mut answer, header::CACHE_CONTROL, "no-store");
     Ok(answer)
 }

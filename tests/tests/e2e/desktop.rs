@@ -1,0 +1,155 @@
+//! The agent's desktop as a whole: session manager, panel, key store, window, tray, a call.
+
+use crate::fixture::Fixture;
+use anyhow::{Context, Result, ensure};
+use hindsight_tests::{
+    console::media,
+    desktop::Session,
+    display::Display,
+    process::{Program, built, eventually, run},
+    scenario::{AGENT_LOGIN, CUSTOMER_DN, talk},
+};
+use hindsight_wire::local::{CaptureState, LinkState};
+use serde_json::Value;
+use std::{fs, time::Duration};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Row 1: start at login, sign-in through the window, tray and menu through a call, one pause for voice and screen.
+#[tokio::test]
+async fn an_agent_works_a_call_from_login_to_upload_by_window_and_tray() -> Result<()> {
+    let mut f = Fixture::new("max_fps = 5");
+    f.scenario.site.start().await?;
+    let display = Display::start(f.dir(), 1280, 800).await?;
+    let mut session = Session::start(f.dir(), display).await?;
+    let worked = work(&f, &mut session).await;
+    if worked.is_err() {
+        println!("the session said:\n{}", session.log_text());
+        let log = fs::read_to_string(session.data().join("recorder.log")).unwrap_or_default();
+        println!("the recorder said:\n{}", hindsight_tests::process::tail(&log));
+        let _ = session.screenshot("failed");
+    }
+    let ended = session.end_recorder().await;
+    worked?;
+    ended?;
+    drop(session);
+    f.scenario.site.stop().await
+}
+
+async fn work(f: &Fixture, session: &mut Session) -> Result<()> {
+    let program = built("hindsight-desktop")?;
+    // The first start, by hand and with no tray: the program makes itself start at login.
+    let mut command = session.command(&program);
+    let mut first =
+        Program::spawn("hindsight-desktop", command.arg("--background"), &f.dir().join("first.log"))?;
+    let entry = session.home.join(".config/autostart/hindsight-desktop.desktop");
+    eventually("an autostart entry", LIMIT, || async { Ok(fs::read_to_string(&entry)?) }).await?;
+    let status = session.wait_for_status("a recorder", LIMIT, |s| s.link == LinkState::NotEnrolled).await?;
+    first.kill();
+
+    // Login: xfce4-session starts the program, which finds the recorder that outlived the first shell.
+    session.log_in()?;
+    let tray = session.wait_for_tray("This computer is not enrolled", "idle").await?;
+    let again = session.status().await?;
+    ensure!(again.pid == status.pid, "another recorder: {} and {}", status.pid, again.pid);
+    let windows = String::from_utf8(run(session.command("xwininfo").args(["-root", "-tree"]))?)?;
+    ensure!(!windows.contains("tray-icon tray app hindsight"), "a second icon, of the old kind:\n{windows}");
+
+    // The window: made on demand from the tray; enrols, refuses a wrong password, signs in.
+    tray.choose("Open Hindsight")?;
+    let window = session.driver().await?;
+    window.write("textarea", &f.scenario.site.noted.desktop_enrolment).await?;
+    window.click("form button").await?;
+    window.write("input[autocomplete=username]", AGENT_LOGIN).await?;
+    window.write("input[type=password]", "not the password").await?;
+    window.click("form button").await?;
+    window.wait_for_element("[role=alert]").await?;
+    session.screenshot("desktop-sign-in-refused")?;
+    window.write("input[type=password]", &f.scenario.secrets.agent).await?;
+    window.click("form button").await?;
+    window.wait_for_text("Ann Weber").await?;
+    window.click("button.ready").await?;
+    session.wait_for_tray("Ready", "idle").await?;
+    session.screenshot("desktop-ready")?;
+
+    // A call: tray and window follow; the tray pauses voice and screen.
+    let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
+    f.scenario.call(&mut customer, &mut agent).await?;
+    let recording = "Recording voice and screen";
+    let tray = session.wait_for_tray(recording, "recording").await?;
+    window.wait_for_text(CUSTOMER_DN).await?;
+    window.wait_for_text("Screen: recording").await?;
+    session.screenshot("desktop-recording")?;
+    talk(Duration::from_secs(3)).await;
+    tray.choose("Pause recording")?;
+    let tray = session.wait_for_tray("Recording paused", "paused").await?;
+    window.wait_for_text("Neither voice nor screen is being recorded.").await?;
+    window.wait_for_text("Voice: paused").await?;
+    session.screenshot("desktop-paused")?;
+    talk(Duration::from_secs(3)).await;
+    tray.choose("Resume recording")?;
+    session.wait_for_tray(recording, "recording").await?;
+    talk(Duration::from_secs(2)).await;
+
+    // Closed in mid-call, the window is gone and its memory with it; recording goes on.
+    window.close().await?;
+    eventually("the end of the window's processes", LIMIT, || async {
+        ensure!(web_processes(session)? == 0, "WebKit still runs");
+        Ok(())
+    })
+    .await?;
+    ensure!(session.status().await?.capture == CaptureState::Recording, "the capture ended with the window");
+    customer.hang_up().await?;
+    session.wait_for_tray("Ready", "idle").await?;
+
+    let console = f.console().await?;
+    let call = console.wait_until_complete(CUSTOMER_DN, Duration::from_secs(40)).await?;
+    one_pause_for_both(&call)?;
+
+    // The recorder is killed: started again, told, and signed in again by what is in the key store.
+    let before = session.status().await?.pid;
+    kill(before)?;
+    let after = session
+        .wait_for_status("another recorder, signed in", LIMIT, |s| s.pid != before && s.person.is_some())
+        .await?;
+    ensure!(after.person.is_some_and(|person| person.login == AGENT_LOGIN), "somebody else");
+    session.wait_for_tray("Ready", "idle").await.map(drop)
+}
+
+/// Voice and screen stand still in the same span of the call.
+fn one_pause_for_both(call: &Value) -> Result<()> {
+    let span = |kind: &str| -> Result<(f64, f64)> {
+        let file = *media(call, kind).first().with_context(|| format!("no {kind}: {call:#}"))?;
+        let pauses = file["pauses"].as_array().context("pauses")?;
+        ensure!(pauses.len() == 1, "{kind}: {pauses:?}");
+        let at = |name: &str| pauses[0][name].as_f64().context("a time");
+        let offset = file["offsetMs"].as_f64().context("offsetMs")?;
+        Ok((offset + at("fromMs")?, offset + at("toMs")?))
+    };
+    let (voice, screen) = (span("voice")?, span("screen")?);
+    println!("paused, ms of the call: voice {voice:?}, screen {screen:?}");
+    ensure!((voice.0 - screen.0).abs() < 1_500.0 && (voice.1 - screen.1).abs() < 1_500.0, "not one pause");
+    ensure!(voice.1 - voice.0 > 2_500.0 && screen.1 - screen.0 > 2_500.0, "too short");
+    Ok(())
+}
+
+/// WebKit's processes of this session.
+fn web_processes(session: &Session) -> Result<usize> {
+    let home = format!("HOME={}", session.home.display());
+    let mut found = 0;
+    for process in fs::read_dir("/proc")? {
+        let process = process?.path();
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        let ours = environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes());
+        found += usize::from(ours && name.starts_with("WebKitWeb"));
+    }
+    Ok(found)
+}
+
+fn kill(pid: u32) -> Result<()> {
+    // SAFETY: a plain system call; the process is this test's own recorder.
+    let killed = unsafe { libc::kill(i32::try_from(pid)?, libc::SIGKILL) };
+    ensure!(killed == 0, "the recorder was gone");
+    Ok(())
+}
