@@ -291,22 +291,31 @@ impl Inner {
         if matches!(*self.syncer.room.borrow(), Room::Unwritable(_)) {
             return;
         }
+        let mut more = false;
         if !self.recovered.load(Ordering::Acquire) {
             match self.recover() {
-                Ok(()) => self.syncer.notify_changed(),
+                Ok(()) => more = true,
                 Err(error) => tracing::warn!(%error, "the spool could not be recovered yet"),
             }
         }
         for recording in std::mem::take(&mut *locked(&self.given_up)) {
             let Some(entry) = locked(&self.items).get(&recording).cloned() else { continue };
             match recovery::interrupt(self, &entry) {
-                Ok(true) => locked(&self.interrupted).push(recording),
+                Ok(true) => {
+                    locked(&self.interrupted).push(recording);
+                    more = true;
+                }
                 Ok(false) => {}
                 Err(error) => {
                     tracing::debug!(%recording, %error, "giving up a recording failed again");
                     locked(&self.given_up).push(recording);
                 }
             }
+        }
+        if more {
+            self.syncer.notify_changed();
+            // Whoever watches the room looks for interrupted items.
+            self.syncer.room.send_modify(|_| {});
         }
     }
 

@@ -207,5 +207,8 @@ fn describe(error: &reqwest::Error) -> String {
         text = format!("{text}: {error}");
         cause = error.source();
     }
+    if text.contains("UnknownIssuer") {
+        text.push_str("; whoever answers is not of this site: a proxy that looks inside TLS?");
+    }
     text
 }

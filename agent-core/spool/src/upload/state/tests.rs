@@ -1,6 +1,7 @@
 //! One upload against a simulated server that fails in every way it can, in simulated time.
 
 use super::*;
+use hindsight_wire::backoff::Backoff;
 use rand::{SeedableRng as _, rngs::StdRng};
 use std::collections::BTreeSet;
 
