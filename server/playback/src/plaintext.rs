@@ -109,6 +109,12 @@ pub mod tests {
         Plaintext::open(payload.to_vec(), recording, &key).await.unwrap()
     }
 
+    /// Changes a byte of the sealed segment that holds this place of the plaintext.
+    pub fn damage(plain: &mut Plaintext<Vec<u8>>, place: u64) {
+        let segment = plain.opener.segments_for(place..place + 1).unwrap();
+        plain.payload[segment.start as usize + 100] ^= 1;
+    }
+
     #[tokio::test]
     async fn any_range_is_the_plaintext_and_costs_its_segments() {
         let plain: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();

@@ -1,13 +1,15 @@
 //! A voice recording as a WAV file that exists only as byte ranges: PCM 16-bit, 8 kHz, left the agent, right the customer.
 //!
 //! Rendered in fixed blocks of one second, so that any range of it gives the same bytes. Where no packet was recorded
-//! (loss, hold, a pause) there is silence, and time goes on.
+//! (loss, hold, a pause) there is silence, and time goes on; also where a segment was changed and does not open any
+//! more. [`Voice::peaks`] says where that is, before anybody listens.
 
 use crate::{
     PlaybackError,
     matroska::{self, Head},
     plaintext::{Payload, Plaintext},
 };
+use hindsight_seal::SealError;
 use hindsight_wire::manifest::{IndexEntry, Party, VoiceTrack};
 use std::ops::Range;
 
@@ -39,6 +41,14 @@ pub struct Peaks {
     pub tracks: Vec<Vec<f32>>,
     /// Pairs per second.
     pub per_second: f64,
+    /// Where segments do not open: silence instead of what was said, milliseconds.
+    pub damaged: Vec<Range<u64>>,
+}
+
+/// One second of both channels, and what of the media does not open.
+struct Block {
+    samples: Vec<[i16; 2]>,
+    damaged: Vec<Range<u64>>,
 }
 
 impl<P: Payload> Voice<P> {
@@ -96,7 +106,7 @@ impl<P: Payload> Voice<P> {
         }
         let (from, to) = (range.start - HEADER, range.end - HEADER);
         let block = from / BLOCK;
-        let samples = self.block(block).await?;
+        let samples = self.block(block).await?.samples;
         let mut bytes = Vec::with_capacity(BLOCK as usize);
         for frame in &samples {
             bytes.extend(frame[0].to_le_bytes());
@@ -113,8 +123,10 @@ impl<P: Payload> Voice<P> {
         let window = SAMPLE_RATE.div_ceil(per_second);
         let mut tracks = vec![Vec::new(); CHANNELS as usize];
         let mut left = self.frames;
+        let mut damaged: Vec<Range<u64>> = Vec::new();
         for block in 0..self.frames.div_ceil(SAMPLE_RATE) {
-            let samples = self.block(block).await?;
+            let Block { samples, damaged: here } = self.block(block).await?;
+            here.into_iter().for_each(|span| add_span(&mut damaged, span));
             let whole = &samples[..left.min(SAMPLE_RATE) as usize];
             left -= whole.len() as u64;
             for part in whole.chunks(window as usize) {
@@ -125,16 +137,56 @@ impl<P: Payload> Voice<P> {
                 }
             }
         }
-        Ok(Peaks { tracks, per_second: SAMPLE_RATE as f64 / window as f64 })
+        Ok(Peaks { tracks, per_second: SAMPLE_RATE as f64 / window as f64, damaged })
     }
 
-    /// One second of both channels.
-    async fn block(&self, block: u64) -> Result<Vec<[i16; 2]>, PlaybackError> {
-        let mut out = vec![[0i16; 2]; SAMPLE_RATE as usize];
-        let Some(span) = self.clusters(block * 1000) else { return Ok(out) };
-        let bytes = self.plaintext.read(span).await?;
+    async fn block(&self, block: u64) -> Result<Block, PlaybackError> {
+        let mut samples = vec![[0i16; 2]; SAMPLE_RATE as usize];
+        let Some(clusters) = self.clusters(block * 1000) else {
+            return Ok(Block { samples, damaged: Vec::new() });
+        };
+        let whole = self.span(clusters.start).start..self.span(clusters.end - 1).end;
+        let damaged = match self.plaintext.read(whole).await {
+            Ok(bytes) => {
+                self.render(&bytes, block, &mut samples);
+                Vec::new()
+            }
+            // What is left of it is heard; the length was proved when it was opened, so nothing is out of place.
+            Err(PlaybackError::Sealed(SealError::SegmentDamaged { .. })) => {
+                self.render_what_opens(clusters, block, &mut samples).await?
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Block { samples, damaged })
+    }
+
+    /// Cluster by cluster; gives the times of those that do not open.
+    async fn render_what_opens(
+        &self,
+        clusters: Range<usize>,
+        block: u64,
+        samples: &mut [[i16; 2]],
+    ) -> Result<Vec<Range<u64>>, PlaybackError> {
+        let mut damaged = Vec::new();
+        for cluster in clusters {
+            match self.plaintext.read(self.span(cluster)).await {
+                Ok(bytes) => self.render(&bytes, block, samples),
+                Err(PlaybackError::Sealed(SealError::SegmentDamaged { .. })) => {
+                    let begin = self.index[cluster].time_ms;
+                    let end = self.index.get(cluster + 1).map(|next| next.time_ms);
+                    let end = end.unwrap_or(self.frames * 1000 / SAMPLE_RATE);
+                    add_span(&mut damaged, begin..end.max(begin));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Puts the packets of some clusters where they belong in a block.
+    fn render(&self, clusters: &[u8], block: u64, samples: &mut [[i16; 2]]) {
         let start = (block * SAMPLE_RATE) as i64;
-        for packet in matroska::blocks(&bytes) {
+        for packet in matroska::blocks(clusters) {
             let Some(track) = self.head.tracks.iter().position(|t| t.number == packet.track) else {
                 continue;
             };
@@ -143,12 +195,11 @@ impl<P: Payload> Voice<P> {
             let at = self.frame_of(packet.ticks) - start;
             for (i, &octet) in packet.payload.iter().enumerate() {
                 let place = usize::try_from(at + i as i64).ok();
-                if let Some(frame) = place.and_then(|place| out.get_mut(place)) {
+                if let Some(frame) = place.and_then(|place| samples.get_mut(place)) {
                     frame[channel] = decode[usize::from(octet)];
                 }
             }
         }
-        Ok(out)
     }
 
     fn frame_of(&self, ticks: i64) -> i64 {
@@ -157,15 +208,28 @@ impl<P: Payload> Voice<P> {
         i64::try_from(frame).unwrap_or(i64::MAX / 2)
     }
 
-    /// Plaintext of the clusters that may hold samples of the second that starts at `ms`.
-    fn clusters(&self, ms: u64) -> Option<Range<u64>> {
+    /// Numbers of the clusters that may hold samples of the second that starts at `ms`.
+    fn clusters(&self, ms: u64) -> Option<Range<usize>> {
         let may_hold = |entry: &IndexEntry| {
             entry.time_ms < ms + 1000 && entry.time_ms + entry.span() + LONGEST_PACKET > ms
         };
         let first = self.index.iter().position(may_hold)?;
         let last = self.index.iter().rposition(may_hold)?;
-        let end = self.index.get(last + 1).map_or(self.plaintext.len(), |entry| entry.position);
-        Some(self.index[first].position..end)
+        Some(first..last + 1)
+    }
+
+    /// Plaintext of a cluster, up to the next.
+    fn span(&self, cluster: usize) -> Range<u64> {
+        let end = self.index.get(cluster + 1).map_or(self.plaintext.len(), |entry| entry.position);
+        self.index[cluster].position..end
+    }
+}
+
+/// Adds a span behind the others; together with the last one where they touch.
+fn add_span(spans: &mut Vec<Range<u64>>, span: Range<u64>) {
+    match spans.last_mut() {
+        Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+        _ => spans.push(span),
     }
 }
 
@@ -191,7 +255,10 @@ fn wav_header(data: u64) -> [u8; HEADER as usize] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{matroska::sample, plaintext::tests::sealed};
+    use crate::{
+        matroska::sample,
+        plaintext::tests::{damage, sealed},
+    };
 
     /// `seconds` clusters of 50 packets a track: the agent's octet is the second, the customer's is silent.
     async fn recording(seconds: u32) -> Voice<Vec<u8>> {
@@ -292,6 +359,22 @@ mod tests {
         assert_eq!(peaks.tracks[0].len(), 300);
         assert!(peaks.tracks[0][200] < -0.9 && peaks.tracks[0][199] == 0.0);
         assert!(peaks.tracks[1].iter().all(|&v| v == 0.0));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_open_is_silence_and_is_told_and_the_rest_is_heard() {
+        let mut voice = recording(10).await;
+        let sound = all(&voice, 0..u64::MAX).await;
+        assert_eq!(voice.peaks().await.unwrap().damaged, []);
+        // In the middle of the cluster of the fifth second: one segment, that no other cluster touches.
+        let place = voice.span(4).start + 8_000;
+        damage(&mut voice.plaintext, place);
+        let heard = all(&voice, 0..u64::MAX).await;
+        let second = |n: usize| 44 + n * 32_000..44 + (n + 1) * 32_000;
+        assert!(heard[second(4)].iter().all(|byte| *byte == 0));
+        assert!(heard[..second(4).start] == sound[..second(4).start]);
+        assert!(heard[second(4).end..] == sound[second(4).end..]);
+        assert_eq!(voice.peaks().await.unwrap().damaged, [4000..5000]);
     }
 
     #[tokio::test]

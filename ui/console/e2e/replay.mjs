@@ -1,5 +1,5 @@
 // Replays one call in Chromium as a supervisor would, and prints what was seen as one line of JSON.
-//   node e2e/replay.mjs '{"url":…,"spki":…,"login":…,"password":…,"number":…,"shots":DIR}'
+//   node e2e/replay.mjs '{"url":…,"spki":…,"login":…,"password":…,"number":…,"shots":DIR,"damaged":false}'
 // `spki`: base64 SHA-256 of the server's public key; no other unknown certificate is accepted.
 import { createRequire } from 'node:module';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -98,7 +98,29 @@ async function apart() {
   return worst;
 }
 
-try {
+/** What is told of a damaged recording before it is played, and how long its first ten seconds take. */
+async function damaged() {
+  await page.goto(asked.url);
+  await page.getByLabel('User name').fill(asked.login);
+  await page.getByLabel('Password').fill(asked.password);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByLabel('Phone number').fill(asked.number);
+  await page.getByRole('button', { name: 'Search' }).click();
+  await page.locator('tbody tr a').first().click();
+  await page.getByRole('button', { name: 'Play', exact: true }).waitFor();
+  const alert = page.getByRole('alert').filter({ hasText: 'damaged' });
+  await alert.waitFor({ timeout: 20_000 });
+  seen.damage = await alert.innerText();
+  await page.waitForFunction(() => [...document.querySelectorAll('[data-segment]')].every((e) => e.readyState >= 1), null, { timeout: 20_000 });
+  const started = Date.now();
+  await page.getByRole('button', { name: 'Play', exact: true }).click();
+  await playing(10_000);
+  seen.tookMs = Date.now() - started;
+  await look('player-damaged');
+  seen.done = true;
+}
+
+async function wholeTour() {
   await page.goto(asked.url);
   await page.getByLabel('User name').waitFor();
   await look('sign-in');
@@ -155,6 +177,10 @@ try {
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByText('You are signed out.').waitFor();
   seen.done = true;
+}
+
+try {
+  await (asked.damaged ? damaged() : wholeTour());
 } catch (error) {
   seen.error = String(error);
   if (asked.shots) await page.screenshot({ path: join(asked.shots, 'failure.png') }).catch(() => undefined);

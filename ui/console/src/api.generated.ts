@@ -354,6 +354,13 @@ export interface components {
             /** @description Why; goes into the manifest and the audit log. */
             reason?: string;
         };
+        /** @description A span of the media that does not open any more, milliseconds of media time. */
+        DamagedSpan: {
+            /** Format: int64 */
+            fromMs: number;
+            /** Format: int64 */
+            toMs: number;
+        };
         /** @description A device, as administrators see it. */
         DeviceView: {
             /** Format: date-time */
@@ -497,6 +504,8 @@ export interface components {
         };
         /** @description Extremes of the wave, to draw it. */
         PeaksBody: {
+            /** @description Where the recording is damaged and silence is heard instead. */
+            damaged?: components["schemas"]["DamagedSpan"][];
             /**
              * Format: double
              * @description Pairs a second.

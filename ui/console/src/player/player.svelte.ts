@@ -1,14 +1,14 @@
 // One clock for all recordings of an interaction. The voice that is sounding leads; screens follow it;
 // where nothing sounds (a gap) the wall clock leads.
 
-import { holds, segmentAt, type Segment } from './timeline';
+import { holds, segmentAt, type Segment, type Span } from './timeline';
 
 /** A follower further away than this jumps; a nearer one catches up by its speed. Seconds. */
 const JUMP = 0.25;
 /** Differences below this are left alone. Seconds. */
 const NEAR = 0.03;
-/** A leader that has nothing to play for so long is given up: a damaged recording ends in the middle of an answer, and
- *  the browser would ask for it again for ever. Milliseconds. */
+/** A leader that has nothing to play for so long is given up: out of reach, or damaged in a way that an answer ends in the
+ *  middle, and the browser would ask for it again for ever. Milliseconds. */
 const PATIENCE = 8000;
 const HAVE_CURRENT_DATA = 2;
 const HAVE_FUTURE_DATA = 3;
@@ -20,6 +20,8 @@ export class Player {
   waiting = $state(false);
   rate = $state(1);
   failed = $state<string[]>([]);
+  /** Spans of voice that do not open any more: silence is heard there. */
+  damaged = $state<Span[]>([]);
 
   #elements = new Map<string, HTMLMediaElement>();
   #frame = 0;
@@ -69,6 +71,12 @@ export class Player {
     this.#placeAll();
   }
 
+  /** What a voice is missing, as its peaks tell before anybody listens. */
+  tellDamage(spans: Span[]) {
+    const known = new Set(this.damaged.map((span) => span.from));
+    this.damaged = [...this.damaged, ...spans.filter((span) => !known.has(span.from))].sort((a, b) => a.from - b.from);
+  }
+
   setRate(rate: number) {
     this.rate = rate;
     for (const element of this.#elements.values()) element.playbackRate = rate;
@@ -90,7 +98,7 @@ export class Player {
   }
 
   #place(element: HTMLMediaElement, segment: Segment) {
-    const at = Math.min(Math.max(0, this.time - segment.from), segment.to - segment.from) / 1000;
+    const at = (Math.min(Math.max(segment.from, this.time), segment.to) - segment.zero) / 1000;
     if (Math.abs(element.currentTime - at) > 0.01) element.currentTime = at;
   }
 
@@ -133,7 +141,7 @@ export class Player {
     if (element.seeking || element.readyState < HAVE_CURRENT_DATA) {
       if (!element.ended) return;
     }
-    const at = segment.from + element.currentTime * 1000;
+    const at = segment.zero + element.currentTime * 1000;
     // An element whose own end comes a little early must not hold the clock for ever.
     this.time = element.ended ? Math.max(segment.to, at) : Math.max(this.time, at);
     if (Math.abs(this.time - at) > 500 && !element.ended) this.time = at;
@@ -147,7 +155,7 @@ export class Player {
         if (!element.paused) element.pause();
         continue;
       }
-      const wanted = (this.time - segment.from) / 1000;
+      const wanted = (this.time - segment.zero) / 1000;
       const ahead = element.currentTime - wanted;
       if (element.paused && !element.ended) void element.play().catch(() => undefined);
       if (element.seeking) continue;

@@ -5,6 +5,9 @@ import type { InteractionDetail, MediaFile, Peaks } from '../api';
 export interface Segment {
   id: string;
   kind: 'voice' | 'screen';
+  /** Where the media's own time 0 is. */
+  zero: number;
+  /** The span of it that belongs to this interaction: nothing else is shown. */
   from: number;
   to: number;
   monitor: number;
@@ -19,14 +22,20 @@ const playable = (file: MediaFile) => Boolean(file.mediaUrl) && (file.durationMs
 export function segments(detail: InteractionDetail): Segment[] {
   return detail.mediaFiles
     .filter(playable)
-    .map((file) => ({
-      id: file.id,
-      kind: file.kind === 'voice' ? ('voice' as const) : ('screen' as const),
-      from: file.offsetMs ?? 0,
-      to: (file.offsetMs ?? 0) + (file.durationMs ?? 0),
-      monitor: file.monitor ?? 0,
-      file,
-    }))
+    .map((file) => {
+      const zero = file.offsetMs ?? 0;
+      const duration = file.durationMs ?? 0;
+      return {
+        id: file.id,
+        kind: file.kind === 'voice' ? ('voice' as const) : ('screen' as const),
+        zero,
+        from: zero + Math.min(file.fromMs ?? 0, duration),
+        to: zero + Math.min(file.toMs ?? duration, duration),
+        monitor: file.monitor ?? 0,
+        file,
+      };
+    })
+    .filter((segment) => segment.to > segment.from)
     .sort((a, b) => a.from - b.from || a.id.localeCompare(b.id));
 }
 
@@ -54,11 +63,22 @@ export function pauses(all: Segment[]): Span[] {
     .filter((s) => s.kind === 'voice')
     .flatMap((s) =>
       s.file.pauses.map((p) => ({
-        from: s.from + p.fromMs,
-        to: p.toMs == null ? s.to : Math.min(s.to, s.from + p.toMs),
+        from: s.zero + p.fromMs,
+        to: p.toMs == null ? s.to : Math.min(s.to, s.zero + p.toMs),
         label: `Paused by ${p.by}: ${p.reason}`,
       })),
     );
+}
+
+/** Where a voice is damaged, on the interaction's timeline. */
+export function damage(segment: Segment, peaks: Peaks): Span[] {
+  return (peaks.damaged ?? [])
+    .map(({ fromMs, toMs }) => ({
+      from: Math.max(segment.from, segment.zero + fromMs),
+      to: Math.min(segment.to, segment.zero + toMs),
+      label: 'Damaged: cannot be opened any more',
+    }))
+    .filter((span) => span.to > span.from);
 }
 
 /** Peaks of one track, resampled to one [min, max] per pixel column of the whole timeline. */
@@ -68,8 +88,8 @@ export function columns(segment: Segment, peaks: Peaks, track: number, total: nu
   if (!values || total <= 0) return out;
   const pairs = values.length / 2;
   for (let x = 0; x < width; x++) {
-    const begin = (x / width) * total - segment.from;
-    const end = ((x + 1) / width) * total - segment.from;
+    const begin = (x / width) * total - segment.zero;
+    const end = ((x + 1) / width) * total - segment.zero;
     const first = Math.max(0, Math.floor((begin / 1000) * peaks.perSecond));
     const last = Math.min(pairs, Math.max(first + 1, Math.ceil((end / 1000) * peaks.perSecond)));
     if (end <= 0) continue;
