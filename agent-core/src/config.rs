@@ -3,19 +3,22 @@
 //! Two secrets are never in the file: the password (`HINDSIGHT_RECORDER_PASSWORD`, a file of its own, or standard
 //! input) and the enrolment string (`HINDSIGHT_RECORDER_ENROLMENT`, or a file of its own).
 
-use crate::{capture::Backend, system};
+use crate::{capture::Backend, key_store::KeyStoreSetting, local_api::LocalApiConfig, system, updates::UpdatesConfig};
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
 use hindsight_spool::Limits;
-use hindsight_wire::enrolment::EnrolmentString;
+use hindsight_wire::{enrolment::EnrolmentString, local::Secret};
 use serde::{Deserialize, Serialize};
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
+
+/// The site's settings for every desktop of a machine, put there by a silent installation.
+pub const SITE_FILE: &str = "/etc/hindsight/recorder.toml";
 
 /// Prefix of the environment's variables.
 pub const ENVIRONMENT: &str = "HINDSIGHT_RECORDER_";
@@ -24,7 +27,7 @@ pub const ENVIRONMENT: &str = "HINDSIGHT_RECORDER_";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecorderConfig {
-    /// Where identity, spool and kept policy live.
+    /// Where identity, spool and kept policy live; absent: `hindsight` among the user's data.
     pub data_dir: PathBuf,
     /// `host:port` of the web services; absent: where the device enrolled.
     pub address: Option<String>,
@@ -32,7 +35,9 @@ pub struct RecorderConfig {
     pub enrolment_file: Option<PathBuf>,
     /// The device's name, for people; absent: the host's.
     pub name: Option<String>,
-    /// Who sits here.
+    /// Where the device key and the session are kept.
+    pub key_store: KeyStoreSetting,
+    /// Who sits here; empty: whoever signs in at a window.
     pub login: String,
     /// File that holds the password (first line).
     pub password_file: Option<PathBuf>,
@@ -42,23 +47,34 @@ pub struct RecorderConfig {
     pub backend: Backend,
     /// Name of the X display; absent: `$DISPLAY`.
     pub display: Option<String>,
+    /// `http://[user:password@]host[:port]` of the proxy on the way to the site; empty: none; absent: as the environment
+    /// says (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+    pub proxy: Option<Secret>,
     /// Limits of the spool.
     pub spool: Limits,
+    /// The HTTP API on loopback.
+    pub local_api: LocalApiConfig,
+    /// New versions of this program.
+    pub updates: UpdatesConfig,
 }
 
 impl Default for RecorderConfig {
     fn default() -> Self {
         Self {
-            data_dir: PathBuf::from("hindsight-recorder"),
+            data_dir: user_data().unwrap_or_default().join("hindsight"),
             address: None,
             enrolment_file: None,
             name: None,
+            key_store: KeyStoreSetting::default(),
             login: String::new(),
             password_file: None,
             dn: None,
             backend: Backend::default(),
             display: None,
+            proxy: None,
             spool: Limits::default(),
+            local_api: LocalApiConfig::default(),
+            updates: UpdatesConfig::default(),
         }
     }
 }
@@ -80,17 +96,16 @@ pub enum ConfigError {
     /// No enrolment string in its place.
     #[error("the enrolment string: {0}")]
     Enrolment(#[from] hindsight_wire::enrolment::EnrolmentStringError),
-    /// Nobody to sign in as.
-    #[error("no login is set (`login`, {ENVIRONMENT}LOGIN)")]
-    NoLogin,
     /// No password is given.
     #[error("no password is given (`password_file`, {ENVIRONMENT}PASSWORD, or --password-stdin)")]
     NoPassword,
 }
 
 impl RecorderConfig {
-    /// Built-in values, then the file, then the environment.
+    /// Built-in values, then the file (where none is named: the site's, if there is one), then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let site = Path::new(SITE_FILE);
+        let file = file.or_else(|| site.is_file().then_some(site));
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
@@ -131,6 +146,19 @@ impl RecorderConfig {
     pub fn device_name(&self) -> String {
         self.name.clone().unwrap_or_else(system::host_name)
     }
+}
+
+/// Where programs keep a user's data: as the tray program finds it, so that both agree.
+fn user_data() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if cfg!(windows) {
+        return variable("LOCALAPPDATA");
+    }
+    let home = variable("HOME")?;
+    if cfg!(target_os = "macos") {
+        return Some(home.join("Library/Application Support"));
+    }
+    variable("XDG_DATA_HOME").or_else(|| Some(home.join(".local/share")))
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, ConfigError> {

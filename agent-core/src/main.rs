@@ -3,12 +3,13 @@
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use hindsight_agent_core::{
-    config::{ConfigError, ENVIRONMENT, RecorderConfig},
+    config::{ENVIRONMENT, RecorderConfig},
     probe, service, system,
 };
 use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
+    process::ExitCode,
 };
 use tokio::sync::watch;
 
@@ -33,7 +34,20 @@ enum Command {
     Probe,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, whatever the environment says of backtraces.
+            let line = format!("{error:#}").replace('\n', " ");
+            // Without standard error there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "hindsight-recorder: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<()> {
     // Pictures of the screen and data keys are in this memory: no core dumps, no reading of it by others of this user.
     system::keep_memory_private().context("forbidding core dumps")?;
     let arguments = Arguments::parse();
@@ -55,10 +69,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn run(config: RecorderConfig, password_stdin: bool) -> anyhow::Result<()> {
-    if config.login.is_empty() {
-        return Err(ConfigError::NoLogin.into());
-    }
-    let password = config.password(password_stdin)?;
+    let by_settings = !config.login.is_empty();
+    let password = by_settings.then(|| config.password(password_stdin)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);

@@ -1,5 +1,6 @@
 //! The policy that the server sent: kept within sense, and on disk for a start without the server.
 
+use crate::controller::KeptPause;
 use hindsight_wire::{
     PersonId,
     policy::{CapturePolicy, OfflinePolicy},
@@ -79,6 +80,31 @@ impl PolicyFile {
         let new = self.path.with_extension("new");
         fs::write(&new, serde_json::to_vec(kept)?)?;
         fs::File::open(&new)?.sync_all()?;
+        fs::rename(&new, &self.path)
+    }
+}
+
+/// The file that keeps the pauses pressed here: a recorder that is started again shows no pixel before they are lifted.
+pub struct PausesFile {
+    path: PathBuf,
+}
+
+impl PausesFile {
+    /// `pauses.json` in the data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { path: data_dir.join("pauses.json") }
+    }
+
+    /// What was kept; nothing when there is no file or it cannot be read.
+    pub fn load(&self) -> Vec<KeptPause> {
+        let kept = fs::read(&self.path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        kept.unwrap_or_default()
+    }
+
+    /// Replaces what is kept. Not made durable: it outlives the recorder, a machine that stops ends the call as well.
+    pub fn store(&self, pauses: &[KeptPause]) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        fs::write(&new, serde_json::to_vec(pauses)?)?;
         fs::rename(&new, &self.path)
     }
 }

@@ -4,16 +4,24 @@ use crate::{
     Identity, LinkError, atomic,
     error::with_causes,
     identity::{client, store},
+    key_place::KeyPlace,
+    proxy::Proxy,
     tls,
     verifier::fingerprint,
 };
 use hindsight_wire::enrolment::{DeviceKind, EnrolmentRequest, EnrolmentResponse, EnrolmentString};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use reqwest::{StatusCode, header::CONTENT_TYPE};
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
-pub(crate) const KEY: &str = "device.key";
 pub(crate) const CERTIFICATE: &str = "device.pem";
 pub(crate) const CA: &str = "ca.pem";
 pub(crate) const ADDRESS: &str = "address";
@@ -24,15 +32,20 @@ const MAX_ANSWER: usize = 256 << 10;
 /// Gets a certificate and keeps it. The certificate's file is written last: without it there is no identity.
 pub(crate) async fn enrol(
     dir: &Path,
+    keys: &Arc<dyn KeyPlace>,
     kind: DeviceKind,
     name: &str,
     enrolment: &EnrolmentString,
+    proxy: Option<&Proxy>,
 ) -> Result<Identity, LinkError> {
     atomic::create_dir(dir).map_err(LinkError::storage("making", dir))?;
-    let key = key(dir)?;
+    let keys = keys.clone();
+    // A key store may take its time.
+    let key = tokio::task::spawn_blocking(move || key(&*keys)).await;
+    let key = key.map_err(|error| LinkError::KeyStore(error.to_string()))??;
     let request =
         EnrolmentRequest { code: enrolment.code.clone(), kind, name: name.to_owned(), csr: csr(&key, name)? };
-    let answer = ask(enrolment, &request).await?;
+    let answer = ask(enrolment, &request, proxy).await?;
     let bad = |reason: &str| LinkError::BadAnswer(reason.to_owned());
     let ca = tls::certificates(&answer.ca)?;
     if ca.len() != 1 || fingerprint(&ca[0]) != enrolment.ca_sha256 {
@@ -52,18 +65,14 @@ pub(crate) async fn enrol(
 }
 
 /// The device's P-256 key, PKCS#8 PEM: the one of an enrolment that was cut short, or a new one.
-fn key(dir: &Path) -> Result<Zeroizing<String>, LinkError> {
-    let path = dir.join(KEY);
-    match fs::read_to_string(&path) {
-        Ok(pem) => Ok(Zeroizing::new(pem)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = KeyPair::generate().map_err(|error| LinkError::Identity(error.to_string()))?;
-            let pem = Zeroizing::new(key.serialize_pem());
-            store(dir, KEY, &pem)?;
-            Ok(pem)
-        }
-        Err(error) => Err(LinkError::storage("reading", path)(error)),
+fn key(keys: &dyn KeyPlace) -> Result<Zeroizing<String>, LinkError> {
+    if let Some(pem) = keys.load()? {
+        return Ok(pem);
     }
+    let key = KeyPair::generate().map_err(|error| LinkError::Identity(error.to_string()))?;
+    let pem = Zeroizing::new(key.serialize_pem());
+    keys.store(&pem)?;
+    Ok(pem)
 }
 
 /// PKCS#10 request; the server chooses the subject, the name is for people.
@@ -79,10 +88,18 @@ fn csr(key_pem: &str, name: &str) -> Result<String, LinkError> {
 async fn ask(
     enrolment: &EnrolmentString,
     request: &EnrolmentRequest,
+    proxy: Option<&Proxy>,
 ) -> Result<EnrolmentResponse, LinkError> {
-    let unreachable = |error: reqwest::Error| LinkError::Unreachable(with_causes(&error));
+    let foreign = Arc::new(AtomicBool::new(false));
+    let unreachable = |error: reqwest::Error| match foreign.load(Ordering::Relaxed) {
+        true => LinkError::ForeignServer {
+            address: enrolment.address.clone(),
+            ca_sha256: enrolment.ca_sha256.clone(),
+        },
+        false => LinkError::Unreachable(with_causes(&error)),
+    };
     let body = serde_json::to_vec(request).map_err(|error| LinkError::Identity(error.to_string()))?;
-    let mut response = client(tls::pinned(&enrolment.ca_sha256)?)?
+    let mut response = client(tls::pinned(&enrolment.ca_sha256, &foreign)?, proxy)?
         .post(format!("https://{}/api/v2/devices", enrolment.address))
         .header(CONTENT_TYPE, "application/json")
         .timeout(TIMEOUT)

@@ -25,6 +25,22 @@ pub enum LinkError {
     /// Configuration: key, certificate and CA do not belong together, or are none.
     #[error("identity unusable: {0}")]
     Identity(String),
+    /// Configuration or peer: whoever answers there is not of the site that made the enrolment string.
+    #[error(
+        "the server at {address} is not of the site that this enrolment string is for: it does not show the CA certificate with SHA-256 {ca_sha256}"
+    )]
+    ForeignServer {
+        /// `host:port` of the enrolment string.
+        address: String,
+        /// The fingerprint that it names.
+        ca_sha256: String,
+    },
+    /// Storage: the key store.
+    #[error("the device key: {0}")]
+    KeyStore(String),
+    /// Configuration or peer: the proxy on the way to the site.
+    #[error("the proxy: {0}")]
+    Proxy(String),
     /// Peer: the server could not be reached, or is not the site's.
     #[error("web services: {0}")]
     Unreachable(String),
@@ -54,7 +70,7 @@ impl From<SealError> for LinkError {
     }
 }
 
-/// An error with its causes.
+/// An error with its causes; in plain words where somebody else answers in the site's place.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -62,5 +78,12 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
         text = format!("{text}: {error}");
         cause = error.source();
     }
+    if text.contains("UnknownIssuer") {
+        text.push_str(INTERCEPTED);
+    }
     text
 }
+
+/// What an unknown issuer means.
+const INTERCEPTED: &str = "; whoever answers is not of this site: a proxy that looks inside TLS has to let the site's \
+     address through as it is";

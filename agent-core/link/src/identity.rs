@@ -2,8 +2,10 @@
 
 use crate::{
     LinkError, atomic,
-    enrol::{self, CA, CERTIFICATE, KEY},
+    enrol::{self, CA, CERTIFICATE},
     error::with_causes,
+    key_place::{KeyFile, KeyPlace},
+    proxy::Proxy,
     tls,
     verifier::fingerprint,
 };
@@ -28,30 +30,64 @@ pub struct Identity {
     address: Option<String>,
     not_after: Timestamp,
     tls: Arc<ClientConfig>,
+    proxy: Option<Proxy>,
 }
 
 impl Identity {
-    /// The identity kept in `dir`; none there yet: gets one with the enrolment string. `name` is the host's, for people.
+    /// The identity kept in `dir`, with its key in a file there; none there yet: gets one with the enrolment string.
+    /// `name` is the host's, for people.
     pub async fn load_or_enrol(
         dir: &Path,
         kind: DeviceKind,
         name: &str,
         enrolment: Option<&EnrolmentString>,
     ) -> Result<Self, LinkError> {
-        if let Some(identity) = Self::load(dir)? {
+        Self::load_or_enrol_with(dir, Arc::new(KeyFile::new(dir)), kind, name, enrolment).await
+    }
+
+    /// The same, with its key in a place of the owner's choice.
+    pub async fn load_or_enrol_with(
+        dir: &Path,
+        keys: Arc<dyn KeyPlace>,
+        kind: DeviceKind,
+        name: &str,
+        enrolment: Option<&EnrolmentString>,
+    ) -> Result<Self, LinkError> {
+        Self::load_or_enrol_through(dir, keys, kind, name, enrolment, None).await
+    }
+
+    /// The same, with a proxy on the way to the site, now and later.
+    pub async fn load_or_enrol_through(
+        dir: &Path,
+        keys: Arc<dyn KeyPlace>,
+        kind: DeviceKind,
+        name: &str,
+        enrolment: Option<&EnrolmentString>,
+        proxy: Option<Proxy>,
+    ) -> Result<Self, LinkError> {
+        let (from, place) = (dir.to_owned(), keys.clone());
+        let loaded = tokio::task::spawn_blocking(move || Self::load_with(&from, &*place)).await;
+        let loaded = loaded.map_err(|error| LinkError::KeyStore(error.to_string()))?;
+        if let Some(identity) = loaded? {
             if let Some(enrolment) = enrolment
                 && fingerprint(&tls::certificates(&identity.ca_pem)?[0]) != enrolment.ca_sha256
             {
                 return Err(LinkError::OtherSite(dir.to_owned()));
             }
-            return Ok(identity);
+            return Ok(identity.through(proxy));
         }
         let enrolment = enrolment.ok_or_else(|| LinkError::NotEnrolled(dir.to_owned()))?;
-        enrol::enrol(dir, kind, name, enrolment).await
+        let identity = enrol::enrol(dir, &keys, kind, name, enrolment, proxy.as_ref()).await?;
+        Ok(identity.through(proxy))
     }
 
     /// The identity kept in `dir`, if any. Certificate and key must fit each other and the CA.
     pub fn load(dir: &Path) -> Result<Option<Self>, LinkError> {
+        Self::load_with(dir, &KeyFile::new(dir))
+    }
+
+    /// The same, with its key in a place of the owner's choice.
+    pub fn load_with(dir: &Path, keys: &dyn KeyPlace) -> Result<Option<Self>, LinkError> {
         let read = |name: &str| {
             let path = dir.join(name);
             fs::read_to_string(&path).map_err(LinkError::storage("reading", path))
@@ -61,7 +97,9 @@ impl Identity {
             Err(error) => Err(error),
             Ok(cert_pem) => {
                 let address = read(enrol::ADDRESS).ok().map(|address| address.trim().to_owned());
-                Self::new(Zeroizing::new(read(KEY)?), cert_pem, read(CA)?, address).map(Some)
+                let key = keys.load()?;
+                let key = key.ok_or_else(|| LinkError::Identity("the device key is gone".to_owned()))?;
+                Self::new(key, cert_pem, read(CA)?, address).map(Some)
             }
         }
     }
@@ -96,7 +134,17 @@ impl Identity {
             .map_err(|_| LinkError::Identity("the certificate's common name is no device id".to_owned()))?;
         let kind = signer.organizational_unit.unwrap_or_default();
         let not_after = Timestamp(i64::try_from(until).unwrap_or(i64::MAX).saturating_mul(1_000_000));
-        Ok(Self { device, kind, key_pem, cert_pem, ca_pem, address, not_after, tls: Arc::new(tls) })
+        Ok(Self { device, kind, key_pem, cert_pem, ca_pem, address, not_after, tls: Arc::new(tls), proxy: None })
+    }
+
+    /// With a proxy on the way to the site.
+    pub fn through(self, proxy: Option<Proxy>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    /// The proxy on the way to the site.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// The device's id: the certificate's common name.
@@ -136,7 +184,7 @@ impl Identity {
 
     /// An HTTP client with this identity, for the site's servers only.
     pub fn http_client(&self) -> Result<reqwest::Client, LinkError> {
-        client(ClientConfig::clone(&self.tls))
+        client(ClientConfig::clone(&self.tls), self.proxy.as_ref())
     }
 
     /// Signs a document as this device.
@@ -161,16 +209,19 @@ fn validity(pem: &str) -> Result<(u64, u64), LinkError> {
     Ok((validity.not_before.to_unix_duration().as_secs(), validity.not_after.to_unix_duration().as_secs()))
 }
 
-/// A client that speaks to the site directly: a proxy of the environment would only see what it cannot read.
-pub(crate) fn client(tls: ClientConfig) -> Result<reqwest::Client, LinkError> {
-    reqwest::Client::builder()
+/// A client that speaks to the site, through no proxy but the one that was named.
+pub(crate) fn client(tls: ClientConfig, proxy: Option<&Proxy>) -> Result<reqwest::Client, LinkError> {
+    let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()
         .https_only(true)
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(10))
-        .build()
-        .map_err(|error| LinkError::Identity(with_causes(&error)))
+        .connect_timeout(Duration::from_secs(10));
+    let builder = match proxy {
+        Some(proxy) => builder.proxy(proxy.for_client()?),
+        None => builder,
+    };
+    builder.build().map_err(|error| LinkError::Identity(with_causes(&error)))
 }
 
 /// Puts a file of the identity in place.

@@ -4,6 +4,7 @@ use crate::{
     ClockEstimator, Identity, Journal, LinkConfig,
     clock::StepDetector,
     error::with_causes,
+    proxy::Proxy,
     session::{Due, Session},
 };
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -37,6 +38,8 @@ use tokio_tungstenite::{
 const MAX_MESSAGE: usize = 64 << 20;
 /// Entries of the journal in one message.
 const BATCH: usize = 100;
+/// Oldest version of a server that this device works with: two before its own, as far as there are any.
+const OLDEST_VERSION: u32 = if PROTOCOL_VERSION > 2 { PROTOCOL_VERSION - 2 } else { 1 };
 /// How long an owner may leave an event untaken before the link is given up for its sake.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -157,6 +160,7 @@ impl LinkHandle {
 pub struct Link {
     config: LinkConfig,
     tls: Arc<ClientConfig>,
+    proxy: Option<Proxy>,
     journal: Option<Journal>,
     hello: Box<dyn Fn() -> Hello + Send + Sync>,
     out: mpsc::Receiver<Up>,
@@ -204,6 +208,7 @@ impl Link {
         let link = Self {
             config,
             tls: identity.tls(),
+            proxy: identity.proxy().cloned(),
             journal,
             hello: Box::new(hello),
             out,
@@ -283,12 +288,26 @@ impl Link {
         }
     }
 
+    /// Opens a link in the newest version; a server that refuses it for good is asked in the oldest that this device
+    /// speaks, for it may be of before the newest. What it says then holds.
     async fn open(&self) -> Result<(Box<Socket>, Welcome), End> {
+        match self.open_in(PROTOCOL_VERSION).await {
+            Err(End::Refused { retry: false, .. }) if OLDEST_VERSION < PROTOCOL_VERSION => {
+                self.open_in(OLDEST_VERSION).await
+            }
+            other => other,
+        }
+    }
+
+    async fn open_in(&self, protocol: u32) -> Result<(Box<Socket>, Welcome), End> {
         let address = &self.config.address;
         let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(host).map_err(|error| lost(with_causes(&error)))?;
-        let tcp = TcpStream::connect(address).await.map_err(|error| lost(with_causes(&error)))?;
+        let name = ServerName::try_from(host.clone()).map_err(|error| lost(with_causes(&error)))?;
+        let tcp = match self.proxy.as_ref().filter(|proxy| proxy.is_for(&host)) {
+            Some(proxy) => proxy.connect(address).await.map_err(|error| lost(with_causes(&error)))?,
+            None => TcpStream::connect(address).await.map_err(|error| lost(with_causes(&error)))?,
+        };
         // Small messages, seldom: never wait for more.
         tcp.set_nodelay(true).map_err(|error| lost(with_causes(&error)))?;
         let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await;
@@ -298,7 +317,9 @@ impl Link {
         let opened = client_async_with_config(format!("wss://{address}{LINK_PATH}"), tls, Some(limits)).await;
         let mut socket = Box::new(opened.map_err(|error| lost(with_causes(&error)))?.0);
         let Hello { version, token, resume } = (self.hello)();
-        let hello = encode(&Up::Hello { protocol: PROTOCOL_VERSION, version, token, resume })?;
+        // Version 1 knows of no event stream.
+        let resume = resume.filter(|_| protocol >= 2);
+        let hello = encode(&Up::Hello { protocol, version, token, resume })?;
         socket.send(hello).await.map_err(|error| lost(with_causes(&error)))?;
         loop {
             match socket.next().await {

@@ -6,7 +6,7 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -37,9 +37,10 @@ pub(crate) fn mutual(key_pem: &str, cert_pem: &str, ca_pem: &str) -> Result<Clie
         .map_err(unusable)
 }
 
-/// For enrolment: no identity yet, and only the CA with this fingerprint is trusted.
-pub(crate) fn pinned(ca_sha256: &str) -> Result<ClientConfig, LinkError> {
-    let verifier = Arc::new(FingerprintVerifier::new(ca_sha256, provider()));
+/// For enrolment: no identity yet, and only the CA with this fingerprint is trusted; `foreign` is set when a server
+/// does not show it.
+pub(crate) fn pinned(ca_sha256: &str, foreign: &Arc<AtomicBool>) -> Result<ClientConfig, LinkError> {
+    let verifier = Arc::new(FingerprintVerifier::new(ca_sha256, provider(), foreign.clone()));
     Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(unusable)?

@@ -10,7 +10,10 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Accepts a server whose chain presents the CA with this fingerprint *and* verifies under that CA alone: signatures,
 /// validity, host name.
@@ -18,11 +21,14 @@ use std::sync::Arc;
 pub(crate) struct FingerprintVerifier {
     ca_sha256: String,
     provider: Arc<CryptoProvider>,
+    /// A server was met that does not show this CA.
+    foreign: Arc<AtomicBool>,
 }
 
 impl FingerprintVerifier {
-    pub fn new(ca_sha256: &str, provider: Arc<CryptoProvider>) -> Self {
-        Self { ca_sha256: ca_sha256.to_ascii_lowercase(), provider }
+    /// `foreign` is set when a server does not show the CA.
+    pub fn new(ca_sha256: &str, provider: Arc<CryptoProvider>, foreign: Arc<AtomicBool>) -> Self {
+        Self { ca_sha256: ca_sha256.to_ascii_lowercase(), provider, foreign }
     }
 }
 
@@ -41,7 +47,10 @@ impl ServerCertVerifier for FingerprintVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let ca = intermediates.iter().find(|certificate| fingerprint(certificate) == self.ca_sha256);
-        let ca = ca.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let Some(ca) = ca else {
+            self.foreign.store(true, Ordering::Relaxed);
+            return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        };
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())

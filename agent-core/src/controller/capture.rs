@@ -87,6 +87,8 @@ pub struct Running {
     pub failures: u32,
     /// Why it was told to finish, when no command did.
     pub end_reason: Option<String>,
+    /// It was told to finish for want of room, while it still was wanted.
+    pub for_room: bool,
     /// The last failure that the server was told of, while no picture came after it.
     pub told_error: Option<String>,
 }

@@ -42,6 +42,16 @@ impl Offline {
         self.recipients.clone()
     }
 
+    /// Policy asks for captures between interactions, and says for whom they are sealed.
+    pub fn between_calls(&self) -> bool {
+        self.policy.between_calls && !self.recipients.is_empty()
+    }
+
+    /// Nobody sits here: there is no link to miss.
+    pub fn signed_out(&mut self) {
+        (self.lost, self.handover_until) = (None, None);
+    }
+
     pub fn link_lost(&mut self, now: Moment) {
         self.handover_until = None;
         self.lost.get_or_insert(Lost { at: now.at, up: now.up, captures: Vec::new() });

@@ -72,6 +72,26 @@ impl Reasons {
         }
     }
 
+    /// Whether the server named it and has not ended it.
+    pub fn contains(&self, interaction: InteractionId) -> bool {
+        self.by_interaction.contains_key(&interaction)
+    }
+
+    /// Every one that the server named and has not ended.
+    pub fn all(&self) -> impl Iterator<Item = InteractionId> {
+        self.by_interaction.keys().copied()
+    }
+
+    /// Whether the server has paused it.
+    pub fn is_paused(&self, interaction: InteractionId) -> bool {
+        self.by_interaction.get(&interaction).is_some_and(|reason| reason.paused.is_some())
+    }
+
+    /// Nobody sits here any more.
+    pub fn forget_all(&mut self) {
+        self.by_interaction.clear();
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, up: Duration) {
         for reason in self.by_interaction.values_mut().filter(|reason| is_over(reason.pause_lapses_at, up)) {

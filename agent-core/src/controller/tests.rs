@@ -1,5 +1,10 @@
 use super::*;
-use hindsight_wire::policy::OfflinePolicy;
+use hindsight_wire::{
+    agent::{AgentAction, InteractionView, Medium, Progress, RecordingState},
+    component::RecordingAction,
+    policy::OfflinePolicy,
+};
+use std::collections::BTreeMap;
 
 struct Rig {
     controller: Controller,
@@ -10,7 +15,11 @@ impl Rig {
     fn signed_in() -> Self {
         let mut rig = Self { controller: Controller::new(None), up: Duration::from_secs(100) };
         rig.take(Input::SignedIn);
-        rig.take(Input::LinkUp { policy: Some(CapturePolicy::default()), recipients: vec!["A".to_owned()] });
+        rig.take(Input::LinkUp {
+            policy: Some(CapturePolicy::default()),
+            recipients: vec!["A".to_owned()],
+            requests: true,
+        });
         rig
     }
 
@@ -103,7 +112,7 @@ fn without_offline_policy_the_gap_is_reported_and_nothing_is_captured() {
     let mut rig = Rig::signed_in();
     rig.take(Input::LinkLost);
     assert_eq!(rig.after(Duration::from_secs(600), Input::Tick), []);
-    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![] });
+    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![], requests: true });
     let [Action::Send(Message::WasOffline { from, to, captures })] = &actions[..] else {
         panic!("{actions:?}")
     };
@@ -122,7 +131,8 @@ fn a_start_without_the_server_captures_by_the_kept_policy() {
     let [Action::Start(began)] = &actions[..] else { panic!("{actions:?}") };
     let capture = began.capture;
     rig.started();
-    let actions = rig.after(Duration::from_secs(60), Input::LinkUp { policy: None, recipients: vec![] });
+    let actions = rig
+        .after(Duration::from_secs(60), Input::LinkUp { policy: None, recipients: vec![], requests: true });
     assert!(actions.iter().any(|action| matches!(action,
         Action::Send(Message::WasOffline { captures, .. }) if captures == &[capture])));
 }
@@ -132,7 +142,11 @@ fn the_offline_policy_keeps_up_to_its_limit_and_hands_over_to_the_call_under_way
     let mut rig = Rig::signed_in();
     let policy =
         CapturePolicy { offline: OfflinePolicy::Keep { max_minutes: 10 }, ..CapturePolicy::default() };
-    rig.take(Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()] });
+    rig.take(Input::LinkUp {
+        policy: Some(policy.clone()),
+        recipients: vec!["A".to_owned()],
+        requests: true,
+    });
     rig.take(Input::LinkLost);
     assert_eq!(
         rig.after(Duration::from_millis(400), Input::Tick),
@@ -146,7 +160,7 @@ fn the_offline_policy_keeps_up_to_its_limit_and_hands_over_to_the_call_under_way
     rig.started();
     let actions = rig.after(
         Duration::from_secs(60),
-        Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()] },
+        Input::LinkUp { policy: Some(policy.clone()), recipients: vec!["A".to_owned()], requests: true },
     );
     assert!(actions.iter().any(|action| matches!(action,
         Action::Send(Message::WasOffline { captures, .. }) if captures == &[capture])));
@@ -194,7 +208,7 @@ fn what_happens_without_a_link_is_told_when_it_is_back() {
     rig.start(InteractionId::new());
     rig.take(Input::LinkLost);
     assert_eq!(rig.started(), []);
-    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![] });
+    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![], requests: true });
     assert!(actions.iter().any(|action| matches!(action, Action::Send(Message::Started { .. }))));
 }
 
@@ -229,7 +243,10 @@ fn a_pause_outlives_a_lost_link_and_ends_when_the_server_does_not_renew_it() {
     rig.take(pause(call));
     for renewed in [true, false] {
         rig.take(Input::LinkLost);
-        rig.after(Duration::from_secs(60), Input::LinkUp { policy: None, recipients: vec![] });
+        rig.after(
+            Duration::from_secs(60),
+            Input::LinkUp { policy: None, recipients: vec![], requests: true },
+        );
         assert_eq!(rig.take(start(call)), []);
         if renewed {
             assert_eq!(rig.take(pause(call)), []);
@@ -255,4 +272,238 @@ fn a_failure_that_repeats_is_told_once_and_tried_ever_more_seldom() {
     rig.after(Duration::from_secs(60), Input::Tick);
     rig.started();
     assert!(matches!(&rig.take(failed())[..], [Action::Send(Message::Ended { .. })]), "a failure of its own");
+}
+
+fn view(id: InteractionId, voice: RecordingState) -> InteractionView {
+    InteractionView {
+        id,
+        medium: Medium::Voice,
+        from: "2001".to_owned(),
+        to: "1001".to_owned(),
+        progress: Progress::Established,
+        since: Timestamp(0),
+        voice,
+        screen: RecordingState::Recording,
+        calls: Vec::new(),
+        recording: Vec::new(),
+        attached: BTreeMap::new(),
+    }
+}
+
+fn press(ask: u64, interaction: InteractionId, action: RecordingAction) -> Input {
+    let action = AgentAction::Recording { interaction, action, reason: "card".to_owned() };
+    Input::Asked { ask, by: "ann".to_owned(), action }
+}
+
+/// A rig with a running capture for one call.
+fn in_call() -> (Rig, InteractionId) {
+    let (mut rig, call) = (Rig::signed_in(), InteractionId::new());
+    rig.start(call);
+    rig.started();
+    rig.take(Input::Known(vec![view(call, RecordingState::Recording)]));
+    (rig, call)
+}
+
+fn requested(actions: &[Action]) -> Vec<(u64, RecordingAction)> {
+    let request = |action: &Action| match action {
+        Action::Request { request, action: AgentAction::Recording { action, .. } } => {
+            Some((*request, *action))
+        }
+        _ => None,
+    };
+    actions.iter().filter_map(request).collect()
+}
+
+fn answers(actions: &[Action]) -> Vec<(u64, Result<(), String>)> {
+    let answer = |action: &Action| match action {
+        Action::Answer { ask, result } => Some((*ask, result.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(answer).collect()
+}
+
+#[test]
+fn a_pause_pressed_stops_the_pixels_first_and_then_asks_for_the_voice() {
+    let (mut rig, call) = in_call();
+    let actions = rig.take(press(7, call, RecordingAction::Pause));
+    assert!(
+        matches!(&actions[0], Action::Mark(Mark::Pause { by, reason }) if by == "ann" && reason == "card")
+    );
+    let [(request, RecordingAction::Pause)] = requested(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(rig.controller.capture_state(), CaptureState::Paused);
+    assert_eq!(rig.take(pause(call)), [], "the server's own pause changes nothing");
+    assert_eq!(answers(&rig.take(Input::Answered { request, error: None })), [(7, Ok(()))]);
+    rig.take(Input::Known(vec![view(call, RecordingState::Paused)]));
+    let actions = rig.take(press(8, call, RecordingAction::Resume));
+    let [(request, RecordingAction::Resume)] = requested(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(rig.controller.capture_state(), CaptureState::Paused, "until the voice goes on");
+    assert_eq!(rig.take(Input::Resume(call)).first(), Some(&Action::Mark(Mark::Resume)));
+    assert_eq!(answers(&rig.take(Input::Answered { request, error: None })), [(8, Ok(()))]);
+    assert_eq!(rig.controller.capture_state(), CaptureState::Recording);
+}
+
+#[test]
+fn screens_stay_paused_when_the_server_refuses_or_is_away_and_people_are_told() {
+    let (mut rig, call) = in_call();
+    let actions = rig.take(press(1, call, RecordingAction::Pause));
+    let [(request, _)] = requested(&actions)[..] else { panic!("{actions:?}") };
+    let error = Some("not allowed".to_owned());
+    let told = answers(&rig.take(Input::Answered { request, error }));
+    assert!(matches!(&told[..], [(1, Err(reason))] if reason.contains("the voice is not: not allowed")));
+    assert_eq!(rig.controller.capture_state(), CaptureState::Paused);
+    let now = Moment { at: Timestamp(0), up: rig.up };
+    assert_eq!(rig.controller.pause(now).unwrap().voice_not.as_deref(), Some("not allowed"));
+    // The link goes and comes: asked again, nobody pressed anything.
+    rig.take(Input::LinkLost);
+    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![], requests: true });
+    let [(request, RecordingAction::Pause)] = requested(&actions)[..] else { panic!("{actions:?}") };
+    rig.take(Input::LinkLost);
+    assert_eq!(rig.take(Input::Answered { request, error: None }), [], "of a link that is gone");
+    // Pressed away without a link: the voice was never paused, so nothing is held back.
+    let actions = rig.take(press(2, call, RecordingAction::Resume));
+    assert_eq!(answers(&actions), [(2, Ok(()))]);
+    assert_eq!(rig.controller.capture_state(), CaptureState::Recording);
+    // Pressed without a link: the screens are paused at once.
+    let actions = rig.take(press(3, call, RecordingAction::Pause));
+    assert!(matches!(&actions[0], Action::Mark(Mark::Pause { .. })));
+    assert!(matches!(&answers(&actions)[..], [(3, Err(_))]));
+}
+
+#[test]
+fn a_voice_that_is_paused_keeps_the_screens_paused_while_it_cannot_be_resumed() {
+    let (mut rig, call) = in_call();
+    let actions = rig.take(press(1, call, RecordingAction::Pause));
+    rig.take(Input::Answered { request: requested(&actions)[0].0, error: None });
+    rig.take(Input::LinkLost);
+    let actions = rig.take(press(2, call, RecordingAction::Resume));
+    assert!(matches!(&answers(&actions)[..], [(2, Err(_))]));
+    assert_eq!(rig.controller.capture_state(), CaptureState::Paused);
+    rig.take(Input::LinkUp { policy: None, recipients: vec![], requests: true });
+    let actions = rig.take(press(3, call, RecordingAction::Resume));
+    let request = requested(&actions)[0].0;
+    // No answer comes: given up, still paused.
+    let actions = rig.after(Duration::from_secs(10), Input::Tick);
+    assert!(matches!(&answers(&actions)[..], [(3, Err(_))]), "{request}");
+    assert_eq!(rig.controller.capture_state(), CaptureState::Paused);
+    rig.take(Input::Stop(call));
+    rig.take(Input::Known(vec![]));
+    assert_eq!(rig.controller.pause(Moment { at: Timestamp(0), up: rig.up }), None, "it ends with its call");
+}
+
+#[test]
+fn a_window_in_front_pauses_voice_and_screens_and_only_what_it_paused_goes_on() {
+    let (mut rig, call) = in_call();
+    let chat = InteractionId::new();
+    rig.start(chat);
+    rig.take(Input::Known(vec![view(call, RecordingState::Recording), view(chat, RecordingState::Paused)]));
+    let actions = rig.take(Input::Rule(Some("card form".to_owned())));
+    assert!(matches!(&actions[0], Action::Mark(Mark::Pause { by, .. }) if by == "rule"));
+    let [(request, RecordingAction::Pause)] = requested(&actions)[..] else { panic!("{actions:?}") };
+    rig.take(Input::Answered { request, error: None });
+    let actions = rig.take(press(5, call, RecordingAction::Resume));
+    assert!(matches!(&answers(&actions)[..], [(5, Err(_))]), "not while it is in front");
+    let actions = rig.take(Input::Rule(None));
+    let [(request, RecordingAction::Resume)] = requested(&actions)[..] else { panic!("{actions:?}") };
+    // The link is lost before the answer: the voice is asked for again with the next one.
+    rig.take(Input::LinkLost);
+    let _ = request;
+    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![], requests: true });
+    assert!(matches!(&requested(&actions)[..], [(_, RecordingAction::Resume)]));
+}
+
+#[test]
+fn a_locked_session_shows_no_pixel_and_asks_for_nothing() {
+    let (mut rig, _) = in_call();
+    assert!(
+        matches!(&rig.take(Input::Locked(true))[..], [Action::Mark(Mark::Pause { by, .. })] if by == "system")
+    );
+    assert_eq!(rig.take(Input::Locked(false)), [Action::Mark(Mark::Resume)]);
+}
+
+#[test]
+fn a_full_disk_ends_the_capture_last_and_it_goes_on_as_the_same_when_there_is_room() {
+    let (mut rig, _) = in_call();
+    assert_eq!(rig.take(Input::Room { takes_new: false, ends_running: false }), [], "what runs goes on");
+    assert_eq!(rig.take(Input::Room { takes_new: false, ends_running: true }), [Action::Finish]);
+    let actions = rig.take(Input::Ended { error: None });
+    assert!(matches!(&actions[..], [Action::Send(Message::Ended { error: Some(_), .. })]), "{actions:?}");
+    assert_eq!(rig.after(Duration::from_secs(60), Input::Tick), []);
+    assert_eq!(rig.controller.capture_state(), CaptureState::Failed);
+    let actions = rig.take(Input::Room { takes_new: true, ends_running: false });
+    let [Action::Start(again)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(again.part, 2);
+}
+
+#[test]
+fn a_call_that_finds_no_room_is_told_to_the_server_once() {
+    let mut rig = Rig::signed_in();
+    rig.take(Input::Room { takes_new: false, ends_running: false });
+    let actions = rig.start(InteractionId::new());
+    assert!(matches!(&actions[..], [Action::Send(Message::Ended { capture: None, error: Some(_), .. })]));
+    assert_eq!(rig.after(Duration::from_secs(60), Input::Tick), []);
+    assert!(matches!(
+        &rig.take(Input::Room { takes_new: true, ends_running: false })[..],
+        [Action::Start(_)]
+    ));
+}
+
+#[test]
+fn between_calls_is_captured_by_policy_and_by_one_capture() {
+    let mut rig = Rig::signed_in();
+    let policy = CapturePolicy { between_calls: true, ..CapturePolicy::default() };
+    let actions = rig.take(Input::Policy { policy, recipients: vec!["A".to_owned()] });
+    let Some(Action::Start(began)) = actions.last() else { panic!("{actions:?}") };
+    assert!(began.interactions.is_empty());
+    rig.started();
+    let call = InteractionId::new();
+    assert!(matches!(&rig.start(call)[..], [Action::Mark(Mark::Begin(_)), Action::Send(_)]));
+    assert!(matches!(&rig.take(Input::Stop(call))[..], [Action::Mark(Mark::End(_)), Action::Send(_)]));
+    rig.take(Input::LinkLost);
+    assert_eq!(rig.after(Duration::from_secs(29), Input::Tick), []);
+    assert_eq!(
+        rig.after(Duration::from_secs(1), Input::Tick),
+        [Action::Finish],
+        "then the offline policy holds"
+    );
+}
+
+#[test]
+fn an_update_waits_for_the_end_of_the_call_and_not_for_the_time_between() {
+    let (mut rig, call) = in_call();
+    let policy = CapturePolicy { between_calls: true, ..CapturePolicy::default() };
+    rig.take(Input::Policy { policy, recipients: vec!["A".to_owned()] });
+    assert_eq!(rig.take(Input::QuitWhenIdle), []);
+    assert_eq!(rig.after(Duration::from_secs(60), Input::Tick), []);
+    assert!(!rig.controller.is_done());
+    assert_eq!(rig.take(Input::Stop(call)).last(), Some(&Action::Finish));
+    rig.take(Input::Ended { error: None });
+    assert!(rig.controller.is_done());
+}
+
+#[test]
+fn signing_out_ends_the_capture_and_forgets_its_reasons() {
+    let (mut rig, call) = in_call();
+    rig.take(press(1, call, RecordingAction::Pause));
+    assert_eq!(rig.take(Input::SignedOut), [Action::Finish, Action::KeepPauses(vec![])]);
+    assert!(matches!(&rig.take(Input::Ended { error: None })[..], [Action::Send(Message::Ended { .. })]));
+    assert_eq!(rig.take(Input::SignedIn), []);
+    assert_eq!(rig.after(Duration::from_secs(1), Input::Tick), []);
+}
+
+#[test]
+fn a_pause_pressed_before_a_crash_holds_from_the_first_moment_after_it() {
+    let (mut rig, call) = in_call();
+    let actions = rig.take(press(1, call, RecordingAction::Pause));
+    let Some(Action::KeepPauses(kept)) = actions.last() else { panic!("{actions:?}") };
+    let controller = Controller::new(None).with_pauses(kept.clone());
+    let mut rig = Rig { controller, up: Duration::from_secs(5) };
+    rig.take(Input::SignedIn);
+    let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![], requests: true });
+    assert!(
+        matches!(&requested(&actions)[..], [(_, RecordingAction::Pause)]),
+        "and the voice is asked for again"
+    );
+    let actions = rig.start(call);
+    let [Action::Start(began)] = &actions[..] else { panic!("{actions:?}") };
+    assert!(began.paused.is_some());
 }

@@ -11,7 +11,8 @@ use crate::{
 use hindsight_link::{Identity, LinkHandle};
 use hindsight_seal::{Recipient, SealError};
 use hindsight_spool::Spool;
-use std::sync::Arc;
+use hindsight_wire::policy::CapturePolicy;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// A capture tells of its parts and its end: a handful of events.
@@ -23,29 +24,24 @@ pub struct Captures {
     display: Option<String>,
     spool: Spool,
     identity: Arc<Identity>,
-    link: LinkHandle,
-    seat: Seat,
+    /// For the clock; none while nobody is signed in.
+    link: Arc<Mutex<Option<LinkHandle>>>,
+    seat: Option<Seat>,
     run: Option<Run>,
     events: mpsc::Sender<RunEvent>,
     happened: mpsc::Receiver<RunEvent>,
 }
 
 impl Captures {
-    pub fn new(
-        config: &RecorderConfig,
-        spool: Spool,
-        identity: Arc<Identity>,
-        link: LinkHandle,
-        seat: Seat,
-    ) -> Self {
+    pub fn new(config: &RecorderConfig, spool: Spool, identity: Arc<Identity>) -> Self {
         let (events, happened) = mpsc::channel(EVENTS);
         Self {
             backend: config.backend,
             display: config.display.clone(),
             spool,
             identity,
-            link,
-            seat,
+            link: Arc::default(),
+            seat: None,
             run: None,
             events,
             happened,
@@ -54,12 +50,12 @@ impl Captures {
 
     /// Who sits here now.
     pub fn signed_in(&mut self, seat: Seat) {
-        self.seat = seat;
+        self.seat = Some(seat);
     }
 
-    /// Who sits here.
-    pub fn seat(&self) -> &Seat {
-        &self.seat
+    /// The link whose clock counts from now on.
+    pub fn linked(&self, link: Option<LinkHandle>) {
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = link;
     }
 
     /// What a capture tells next.
@@ -123,14 +119,17 @@ impl Captures {
         let job = RunJob {
             backend: self.backend,
             display: self.display.clone(),
-            policy: start.policy,
+            policy: masked(start.policy),
             recipients: parse(&start.recipients)?,
             spool: self.spool.clone(),
             sign: Arc::new(move |document| identity.sign(document).map_err(|error| error.to_string())),
-            clock: Arc::new(move || link.clock()),
+            clock: Arc::new(move || {
+                let link = link.lock().unwrap_or_else(PoisonError::into_inner);
+                link.as_ref().map(LinkHandle::clock).unwrap_or_default()
+            }),
             device: self.identity.device(),
-            person: Some(self.seat.person),
-            dn: Some(self.seat.dn.clone()),
+            person: self.seat.as_ref().map(|seat| seat.person),
+            dn: self.seat.as_ref().map(|seat| seat.dn.clone()),
             origin: Origin { capture: start.capture, part: start.part, previous: start.previous },
             interactions: start.interactions,
             paused: start.paused,
@@ -154,6 +153,12 @@ impl Captures {
             run.command(command);
         }
     }
+}
+
+/// A window that pauses while it is in front is in no picture at all: none shows it in the moment before the pause.
+fn masked(mut policy: CapturePolicy) -> CapturePolicy {
+    policy.masks.extend(policy.pause_while.iter().cloned());
+    policy
 }
 
 fn parse(pem: &[String]) -> Result<Arc<Vec<Recipient>>, SealError> {
