@@ -118,9 +118,10 @@ pub enum Backend {
     Auto,
     /// X11 by our own code: damage, cursor, memory that no other process can open. The default on X11.
     X11,
-    /// The `scrap` library, on X11. Slower (every frame is fetched and compared). What it does badly is mended here: its
-    /// world-readable memory is closed before the first picture, its list of monitors (use after free) is not used,
-    /// the cursor is drawn, a change of resolution is noticed.
+    /// The `scrap` library, on X11. What it does badly is mended: its world-readable memory is closed to others before the
+    /// first picture and vanishes with the recorder, its list of monitors (use after free) is not used, the cursor is
+    /// drawn, a change of resolution opens a new part. What stays: every picture is fetched whole and compared (a still
+    /// screen costs four times as much as with `x11`), and twice the size of each monitor is held in memory.
     Scrap,
     /// Wayland by the desktop portal and PipeWire: the agent is asked once. The default on Wayland. No windows can be
     /// masked, because a compositor tells nobody of them.

@@ -5,6 +5,11 @@
 //! - Its list of monitors reads freed memory: ours is used, through its public `Display::new`.
 //! - It swallows errors, so that after a change of resolution it repeats an old picture for ever: RandR is watched.
 //! - It has no damage and no cursor: frames are compared, the cursor is drawn here.
+//!
+//! What cannot be mended: every picture is fetched whole (about 2 % of a core on a still screen, a third more than ours
+//! on a busy one), twice the size of each monitor is held in memory, the picture lags one look behind after a pause, and
+//! the segment is open to others for the microseconds between its making and its closing (whoever uses them is found,
+//! and the capture refused).
 
 use super::{
     CaptureError, Frame, Layout, Monitor, Rect, Screens, Stamp,
@@ -143,18 +148,33 @@ fn own_segments() -> io::Result<Vec<i32>> {
 }
 
 /// Lets nobody but this user open the segment, and has the kernel free it when the last process lets go of it
-/// (so that a killed recorder leaves nothing behind). Linux still lets the X server attach by its number.
+/// (so that a killed recorder leaves nothing behind). Linux still lets the X server attach by its number. Whoever was
+/// quick enough to open it before would keep it: that is found, and the segment is not used.
 fn close_segment(segment: i32) -> io::Result<()> {
-    // SAFETY: `shmid_ds` is plain data for which all zeroes is a value; `shmctl` gets a valid pointer to one that
-    // outlives the calls, and no memory of ours is touched otherwise.
-    let done = unsafe {
-        let mut status: libc::shmid_ds = std::mem::zeroed();
-        if libc::shmctl(segment, libc::IPC_STAT, &raw mut status) == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        status.shm_perm.mode = 0o600;
-        libc::shmctl(segment, libc::IPC_SET, &raw mut status) != -1
-            && libc::shmctl(segment, libc::IPC_RMID, ptr::null_mut()) != -1
-    };
-    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let mut status = segment_status(segment)?;
+    status.shm_perm.mode = 0o600;
+    control_segment(segment, libc::IPC_SET, &raw mut status)?;
+    // The X server is not there yet: its request waits in the connection's buffer.
+    let others = segment_status(segment)?.shm_nattch.saturating_sub(1);
+    control_segment(segment, libc::IPC_RMID, ptr::null_mut())?;
+    if others == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::other("another process has opened the memory of the pictures"))
+    }
+}
+
+fn segment_status(segment: i32) -> io::Result<libc::shmid_ds> {
+    // SAFETY: it is plain data for which all zeroes is a value.
+    let mut status: libc::shmid_ds = unsafe { std::mem::zeroed() };
+    control_segment(segment, libc::IPC_STAT, &raw mut status)?;
+    Ok(status)
+}
+
+fn control_segment(segment: i32, command: i32, status: *mut libc::shmid_ds) -> io::Result<()> {
+    // SAFETY: `status` is valid for the commands that use it (both callers), and null for the one that does not.
+    match unsafe { libc::shmctl(segment, command, status) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Where a shared monitor lies, in the compositor's coordinates (not pixels, where it scales).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// Left edge.
     pub x: i32,

@@ -1,7 +1,8 @@
 //! Pictures from PipeWire: a thread that keeps the newest of each shared monitor.
 //!
 //! PipeWire hands a picture over when something changed. It is copied at once, because its memory goes back to the
-//! compositor; no more than 15 a second are asked for.
+//! compositor; no more than 15 a second are asked for. Some compositors hand over nothing at all before the first change:
+//! then a capture begins black.
 
 use super::upright::{Order, Turn, make_upright};
 use crate::capture::{CaptureError, Frame, Rect};
@@ -33,8 +34,10 @@ use std::{
 
 /// Most pictures a second: the most that a policy can ask for.
 const FRAME_RATE: u32 = 15;
-/// How long the first picture may take.
-const FIRST_PICTURE: Duration = Duration::from_secs(5);
+/// How long a stream may take to say what it brings.
+const FORMAT: Duration = Duration::from_secs(5);
+/// How long a first picture is waited for.
+const FIRST_PICTURE: Duration = Duration::from_millis(250);
 /// Largest side of a monitor that is negotiated.
 const LARGEST: u32 = 16_384;
 
@@ -69,7 +72,7 @@ struct Latest {
 }
 
 impl Feed {
-    /// Connects to what the portal shares, and waits for a first picture of each.
+    /// Connects to what the portal shares, and waits for the size of each, and a little for a first picture.
     pub fn start(remote: OwnedFd, nodes: &[u32]) -> Result<Self, CaptureError> {
         let views: Vec<Arc<View>> = nodes.iter().map(|_| Arc::default()).collect();
         let pairs: Vec<(u32, Arc<View>)> = nodes.iter().copied().zip(views.iter().cloned()).collect();
@@ -82,9 +85,13 @@ impl Feed {
             }
         })?;
         let feed = Self { stop, thread: Some(thread), views, scratch: Vec::new() };
+        let until = Instant::now() + FORMAT;
+        for view in &feed.views {
+            view.wait_format(until)?;
+        }
         let until = Instant::now() + FIRST_PICTURE;
         for view in &feed.views {
-            view.wait_first(until)?;
+            drop(view.wait_while(until, |latest| !latest.any));
         }
         Ok(feed)
     }
@@ -95,22 +102,28 @@ impl Feed {
         latest.turn.upright_size(latest.size)
     }
 
+    /// Whether a monitor has shown something yet.
+    pub fn shows(&self, number: usize) -> bool {
+        self.views[number].lock().any
+    }
+
     /// Why a stream ended, if one did.
     pub fn ended(&self) -> Option<String> {
         self.views.iter().find_map(|view| view.lock().ended.clone())
     }
 
-    /// Takes over the newest picture, when it is new or `all` is asked for; gives the band that changed.
+    /// Takes over the newest picture, when it is new or `all` is set; gives the band that changed, and clears `all`.
     pub fn grab(
         &mut self,
         number: usize,
         frame: &mut Frame,
-        all: bool,
+        all: &mut bool,
     ) -> Result<Option<Rect>, CaptureError> {
         let mut latest = self.views[number].lock();
-        if !std::mem::take(&mut latest.fresh) && !all {
+        if !latest.any || !(std::mem::take(&mut latest.fresh) || *all) {
             return Ok(None);
         }
+        let all = std::mem::take(all);
         let (width, height) = latest.turn.upright_size(latest.size);
         if frame.area() != Rect::of_size(width, height) {
             return Err(CaptureError::LayoutChanged);
@@ -144,16 +157,31 @@ impl View {
         self.told.notify_all();
     }
 
-    fn wait_first(&self, until: Instant) -> Result<(), CaptureError> {
+    fn wait_while(&self, until: Instant, waits: impl Fn(&Latest) -> bool) -> MutexGuard<'_, Latest> {
         let left = until.saturating_duration_since(Instant::now());
-        let (latest, _) = self
-            .told
-            .wait_timeout_while(self.lock(), left, |latest| !latest.any && latest.ended.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
+        let goes_on = |latest: &mut Latest| waits(latest) && latest.ended.is_none();
+        let waited = self.told.wait_timeout_while(self.lock(), left, goes_on);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn wait_format(&self, until: Instant) -> Result<(), CaptureError> {
+        let latest = self.wait_while(until, |latest| latest.size == (0, 0));
         match &latest.ended {
-            _ if latest.any => Ok(()),
             Some(why) => Err(CaptureError::Refused(why.clone())),
-            None => Err(CaptureError::Refused("no picture came".to_owned())),
+            None if latest.size == (0, 0) => {
+                Err(CaptureError::Refused("the stream did not begin".to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the pictures will be like, before there is one.
+    fn begin(&self, format: &VideoInfoRaw) {
+        let mut latest = self.lock();
+        if !latest.any {
+            latest.size = (format.size().width, format.size().height);
+            drop(latest);
+            self.told.notify_all();
         }
     }
 
@@ -237,7 +265,7 @@ fn follow(
 }
 
 fn listen(stream: &StreamRc, view: &Arc<View>) -> Result<StreamListener<VideoInfoRaw>, pipewire::Error> {
-    let (states, pictures) = (view.clone(), view.clone());
+    let (states, formats, pictures) = (view.clone(), view.clone(), view.clone());
     stream
         .add_local_listener_with_user_data(VideoInfoRaw::default())
         .state_changed(move |_, _, old, new| match new {
@@ -250,12 +278,13 @@ fn listen(stream: &StreamRc, view: &Arc<View>) -> Result<StreamListener<VideoInf
             | StreamState::Paused
             | StreamState::Streaming => {}
         })
-        .param_changed(|stream, format, id, param| {
+        .param_changed(move |stream, format, id, param| {
             let Some(param) = param.filter(|_| id == ParamType::Format.as_raw()) else { return };
             if let Err(error) = format.parse(param) {
                 tracing::warn!(?error, "a picture format that cannot be read");
                 return;
             }
+            formats.begin(format);
             let wanted = pod(wanted_turn());
             let mut wanted: Vec<&Pod> = Pod::from_bytes(&wanted).into_iter().collect();
             if let Err(error) = stream.update_params(&mut wanted) {

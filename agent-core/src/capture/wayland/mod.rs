@@ -17,7 +17,8 @@ use super::{CaptureError, Frame, Layout, Monitor, Rect, Screens};
 use consent::{Consent, ConsentFile, Place};
 use feed::Feed;
 use outputs::{Output, Outputs};
-use portal::{SharedMonitor, Sharing};
+use portal::{SharedMonitor, Sharing, note_refusal};
+use std::time::{Duration, Instant};
 
 /// Shared monitors of a Wayland session.
 struct WaylandScreens {
@@ -28,7 +29,12 @@ struct WaylandScreens {
     /// The next grab of the monitor takes all of its picture.
     all: Vec<bool>,
     remarks: Vec<String>,
+    ended_since: Option<Instant>,
 }
+
+/// A compositor ends the sharing of a monitor that goes away, too, and tells of it by another way: if it has not by
+/// then, it was a person.
+const ENDED_BY_PERSON: Duration = Duration::from_secs(1);
 
 /// Asks to share the monitors of the environment's session, and waits for their first pictures.
 pub fn open() -> Result<Box<dyn Screens>, CaptureError> {
@@ -57,17 +63,20 @@ pub fn open() -> Result<Box<dyn Screens>, CaptureError> {
     grant.streams.sort_by_key(|stream| stream.place);
     let nodes: Vec<u32> = grant.streams.iter().map(|stream| stream.node).collect();
     let feed = Feed::start(grant.remote, &nodes)?;
-    let monitors = grant
+    let monitors: Vec<Monitor> = grant
         .streams
         .iter()
         .enumerate()
-        .map(|(number, stream)| monitor(number, stream, feed.size(number), outputs.list()))
+        .map(|(number, stream)| monitor(number, stream, &feed, outputs.list()))
         .collect();
+    for (_, monitor) in monitors.iter().enumerate().filter(|(number, _)| !feed.shows(*number)) {
+        remarks.push(format!("{} {NOTHING_YET}", monitor.name));
+    }
     for remark in &remarks {
         tracing::warn!(remark, "what is shared");
     }
     let all = vec![true; nodes.len()];
-    Ok(Box::new(WaylandScreens { monitors, feed, outputs, sharing, all, remarks }))
+    Ok(Box::new(WaylandScreens { monitors, feed, outputs, sharing, all, remarks, ended_since: None }))
 }
 
 impl Screens for WaylandScreens {
@@ -76,14 +85,22 @@ impl Screens for WaylandScreens {
     }
 
     fn poll(&mut self) -> Result<Layout, CaptureError> {
+        if self.outputs.poll()? == Layout::Changed {
+            return Ok(Layout::Changed);
+        }
         if self.sharing.has_ended() {
+            let since = *self.ended_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < ENDED_BY_PERSON {
+                return Ok(Layout::Same);
+            }
+            note_refusal();
             return Err(CaptureError::NotAllowed("the sharing was ended at this desktop".to_owned()));
         }
         if let Some(why) = self.feed.ended() {
             tracing::info!(why, "a shared monitor ended");
             return Ok(Layout::Changed);
         }
-        self.outputs.poll()
+        Ok(Layout::Same)
     }
 
     fn grab(
@@ -92,8 +109,7 @@ impl Screens for WaylandScreens {
         frame: &mut Frame,
         changed: &mut Vec<Rect>,
     ) -> Result<(), CaptureError> {
-        let all = std::mem::take(&mut self.all[monitor]);
-        changed.extend(self.feed.grab(monitor, frame, all)?);
+        changed.extend(self.feed.grab(monitor, frame, &mut self.all[monitor])?);
         Ok(())
     }
 
@@ -106,14 +122,17 @@ impl Screens for WaylandScreens {
     }
 }
 
-fn monitor(
-    number: usize,
-    stream: &SharedMonitor,
-    (width, height): (u32, u32),
-    outputs: &[Output],
-) -> Monitor {
-    let place = stream.place.unwrap_or(Place { x: 0, y: 0, width: 0, height: 0 });
-    let output = outputs.iter().find(|output| output.place.is_some() && output.place == stream.place);
+/// Some desktops hand over a picture only when something changes.
+const NOTHING_YET: &str = "is black until something on it changes: the desktop gave no first picture";
+
+fn monitor(number: usize, stream: &SharedMonitor, feed: &Feed, outputs: &[Output]) -> Monitor {
+    let place = stream.place.unwrap_or_default();
+    let output = stream.place.and_then(|place| Output::meant(outputs, &place));
+    let (width, height) = feed.size(number);
+    // How a picture lies is known with the first one. Before it, the compositor knows whether the monitor stands.
+    let stands = output.and_then(|output| output.place).is_some_and(|place| place.width < place.height);
+    let (width, height) =
+        if stands && !feed.shows(number) && width > height { (height, width) } else { (width, height) };
     Monitor {
         name: output.map_or_else(|| format!("monitor {}", number + 1), |output| output.name.clone()),
         area: Rect { x: place.x, y: place.y, width, height },
@@ -125,7 +144,8 @@ fn monitor(
 /// What is not as it was asked for: all monitors, and those of the last time.
 fn compare(outputs: &[Output], shared: &[Place], last: Option<&[Place]>) -> Vec<String> {
     let mut remarks = Vec::new();
-    for output in outputs.iter().filter(|output| output.place.is_some_and(|place| !shared.contains(&place))) {
+    let meant: Vec<&Output> = shared.iter().filter_map(|place| Output::meant(outputs, place)).collect();
+    for output in outputs.iter().filter(|output| !meant.contains(output)) {
         remarks.push(format!("monitor {} is not shared, so it is not recorded", output.name));
     }
     for place in shared {
@@ -133,7 +153,7 @@ fn compare(outputs: &[Output], shared: &[Place], last: Option<&[Place]>) -> Vec<
             let Place { x, y, width, height } = place;
             format!("the desktop shares {width}×{height} at {x},{y}, {what}")
         };
-        if !outputs.iter().any(|output| output.place == Some(*place)) {
+        if Output::meant(outputs, place).is_none() {
             remarks.push(told("where the compositor has no monitor"));
         } else if last.is_some_and(|last| !last.contains(place)) {
             remarks.push(told("which was not shared when the agent consented"));
@@ -173,5 +193,16 @@ mod tests {
                 "the desktop shares 1280×720 at 5000,0, where the compositor has no monitor",
             ]
         );
+    }
+
+    #[test]
+    fn a_turned_or_scaled_monitor_is_known_by_its_pixels_too() {
+        let turned =
+            Output { place: Some(Place { width: 720, height: 1280, ..place(0) }), ..output("DP-1", 0) };
+        let scaled =
+            Output { place: Some(Place { width: 640, height: 360, ..place(720) }), ..output("DP-2", 0) };
+        assert!(compare(&[turned, scaled], &[place(0), place(720)], None).is_empty());
+        // A portal that knows no places.
+        assert!(compare(&[output("DP-1", 1920)], &[place(0)], None).is_empty());
     }
 }

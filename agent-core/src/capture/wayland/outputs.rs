@@ -26,6 +26,27 @@ pub struct Output {
     pub mode: (i32, i32),
 }
 
+impl Output {
+    /// The one that a portal means.
+    pub fn meant<'a>(outputs: &'a [Self], place: &Place) -> Option<&'a Self> {
+        let of_size = || outputs.iter().filter(|output| output.has_size_of(place));
+        let there = of_size().find(|output| output.place.is_some_and(|own| (own.x, own.y) == (place.x, place.y)));
+        // xdg-desktop-portal-wlr says 0, 0 of all of them.
+        let only = || match (place.x, place.y) {
+            (0, 0) => of_size().next().filter(|_| of_size().count() == 1),
+            _ => None,
+        };
+        there.or_else(only)
+    }
+
+    /// Portals give the size in the compositor's coordinates or in pixels, turned or not.
+    fn has_size_of(&self, place: &Place) -> bool {
+        let size = (place.width, place.height);
+        let own = self.place.map(|own| (own.width, own.height)).into_iter().chain([self.mode]);
+        own.into_iter().any(|(width, height)| size == (width, height) || size == (height, width))
+    }
+}
+
 /// A connection that follows the compositor's monitors.
 pub struct Outputs {
     connection: Connection,

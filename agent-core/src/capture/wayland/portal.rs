@@ -86,13 +86,9 @@ impl Sharing {
         Ok((grant?, sharing))
     }
 
-    /// Whether the agent, or the desktop, ended it. That counts as a refusal.
+    /// Whether the desktop ended it.
     pub fn has_ended(&self) -> bool {
-        let ended = self.ended.load(Ordering::Relaxed);
-        if ended {
-            note_refusal();
-        }
-        ended
+        self.ended.load(Ordering::Relaxed)
     }
 }
 
@@ -105,7 +101,8 @@ impl Drop for Sharing {
     }
 }
 
-fn note_refusal() {
+/// Whoever said no, or ended the sharing, is not asked again for a while.
+pub fn note_refusal() {
     *REFUSED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
 }
 
@@ -189,7 +186,7 @@ fn told(error: Error) -> CaptureError {
             CaptureError::NotAllowed("the person at this desktop said no".to_owned())
         }
         Error::Response(ResponseError::Other) => {
-            CaptureError::NotAllowed("the desktop ended its question without an answer".to_owned())
+            unreachable("it could not share the screens, and does not say why")
         }
         Error::Portal(PortalError::NotAllowed(why)) => CaptureError::NotAllowed(why),
         Error::Portal(PortalError::Cancelled(why)) => CaptureError::NotAllowed(why),
