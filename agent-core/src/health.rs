@@ -1,23 +1,19 @@
 //! What keeps this desktop from doing its work, as people are told it. Pure.
 
-use hindsight_spool::Room;
+use hindsight_spool::{Room, UploadStatus};
 use hindsight_wire::{
     Timestamp,
     agent::{Problem, ProblemKind},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 /// A clock that is wrong by more than this breaks certificates and confuses people, however well recordings are corrected.
 const CLOCK_LIMIT_MS: f64 = 300_000.0;
-/// Finished recordings that wait so long, with none received meanwhile, wait longer than they should.
-const BACKLOG: Duration = Duration::from_secs(30 * 60);
 
 /// The problems that there are, each with its beginning.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     problems: BTreeMap<ProblemKind, Problem>,
-    /// Recordings received, and since when it is this many while some wait.
-    received: (u64, Option<Duration>),
 }
 
 impl Health {
@@ -70,25 +66,15 @@ impl Health {
         self.set(ProblemKind::DiskFull, full, now) || low
     }
 
-    /// The uploads: how many wait, are refused, were received since the start.
-    pub fn uploads(
-        &mut self,
-        waiting: u64,
-        refused: u64,
-        received: u64,
-        up: Duration,
-        now: Timestamp,
-    ) -> bool {
-        let since = match self.received {
-            _ if waiting == 0 => None,
-            (known, Some(since)) if known == received => Some(since),
-            _ => Some(up),
-        };
-        self.received = (received, since);
-        let late = since.is_some_and(|since| up.saturating_sub(since) >= BACKLOG);
-        let backlog = late.then(|| format!("{waiting} recordings wait for the server"));
+    /// The uploads.
+    pub fn uploads(&mut self, status: &UploadStatus, now: Timestamp) -> bool {
+        let UploadStatus { waiting, refused, overdue_since, waits, .. } = status;
+        let backlog = overdue_since.map(|since| {
+            let why = waits.map_or_else(String::new, |why| format!(": {why}"));
+            format!("{waiting} recordings wait for the server, the oldest since {since}{why}")
+        });
         let refusal =
-            (refused > 0).then(|| format!("the server refused {refused} recordings; they are kept"));
+            (*refused > 0).then(|| format!("the server refused {refused} recordings; they are kept"));
         let backlog = self.set(ProblemKind::UploadBacklog, backlog, now);
         self.set(ProblemKind::UploadRefused, refusal, now) || backlog
     }
@@ -142,17 +128,22 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_is_told_when_nothing_arrives_and_not_while_something_does() {
-        let (mut health, minute) = (Health::default(), Duration::from_secs(60));
-        for after in 0..29 {
-            assert!(!health.uploads(3, 0, 0, minute * after, Timestamp(0)));
-        }
-        assert!(!health.uploads(3, 0, 1, minute * 29, Timestamp(0)), "one arrived");
-        assert!(!health.uploads(3, 0, 1, minute * 58, Timestamp(0)));
-        assert!(health.uploads(3, 0, 1, minute * 59, Timestamp(0)));
-        assert!(health.get(ProblemKind::UploadBacklog).is_some());
-        assert!(health.uploads(0, 0, 4, minute * 60, Timestamp(0)));
-        assert!(health.uploads(0, 2, 4, minute * 60, Timestamp(0)), "refused");
+    fn what_waits_too_long_and_what_is_refused_are_told_until_they_are_over() {
+        let mut health = Health::default();
+        let late = UploadStatus {
+            waiting: 3,
+            refused: 2,
+            overdue_since: Some(Timestamp(0)),
+            waits: Some("a metered network"),
+            ..UploadStatus::default()
+        };
+        assert!(health.uploads(&late, Timestamp(9)));
+        assert!(!health.uploads(&late, Timestamp(10)));
+        let detail = &health.get(ProblemKind::UploadBacklog).unwrap().detail;
+        assert!(detail.starts_with("3 recordings wait") && detail.ends_with("a metered network"), "{detail}");
+        assert!(health.get(ProblemKind::UploadRefused).is_some());
+        assert!(health.uploads(&UploadStatus::default(), Timestamp(11)));
+        assert!(health.list().is_empty());
     }
 
     #[test]

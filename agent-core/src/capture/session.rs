@@ -82,6 +82,13 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Nobody who may see the session's screens sits before them, as of the last [`Session::poll`].
+    pub fn is_away(&self) -> bool {
+        self.last.locked == Some(true) || self.last.background == Some(true)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

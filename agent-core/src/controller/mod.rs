@@ -268,6 +268,9 @@ impl Controller {
         // Ended for want of room, it goes on as the same capture once there is some.
         let goes_on = !asked || running.for_room;
         self.capture = if goes_on { running.retry(now, error.clone()) } else { Capture::default() };
+        if running.for_room {
+            self.no_room_told.clone_from(&running.told);
+        }
         if error.is_some() && error == running.told_error {
             return;
         }

@@ -7,9 +7,17 @@ use hindsight_wire::{
     agent::{AgentAction, ProblemKind},
     local::Ask,
 };
-use std::sync::Arc;
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
+
+/// The agent's own recordings, at the web services.
+const HISTORY_PATH: &str = "/api/v2/desktop/recordings";
+/// They answer within this time.
+const HISTORY_LIMIT: Duration = Duration::from_secs(15);
 
 impl Service {
     pub(super) fn asked(&mut self, Asked { ask, reply }: Asked) {
@@ -24,7 +32,7 @@ impl Service {
             Ask::BeginSso { .. } | Ask::EndSso { .. } => {
                 reply.failed("the server does not offer single sign-on");
             }
-            Ask::History { .. } => reply.failed("the server does not offer your recordings here"),
+            Ask::History { cursor } => self.history(cursor.as_deref(), reply),
             Ask::Restarted { cause } => {
                 tracing::warn!(cause, "restarted by the watchdog");
                 self.restarted_at = Some(Instant::now());
@@ -72,9 +80,37 @@ impl Service {
         self.take(Input::Asked { ask, by, action });
     }
 
+    /// Asks the server in the background.
+    fn history(&self, cursor: Option<&str>, reply: Reply) {
+        let token = self.greeting.lock().unwrap_or_else(PoisonError::into_inner).token.clone();
+        let (Some(token), Ok(client)) = (token, self.identity.http_client()) else {
+            return reply.failed("nobody is signed in");
+        };
+        let path = format!("https://{}{HISTORY_PATH}", self.address);
+        let url = reqwest::Url::parse_with_params(&path, cursor.map(|cursor| ("cursor", cursor)));
+        let Ok(url) = url else { return reply.failed("the address of the server is none") };
+        let asked = client.get(url).bearer_auth(token).timeout(HISTORY_LIMIT);
+        drop(tokio::spawn(async move { reply.answer(page(asked).await) }));
+    }
+
     pub(super) fn answer(&mut self, ask: u64, result: Result<(), String>) {
         if let Some(reply) = self.asked.remove(&ask) {
             reply.answer(result.map(|()| serde_json::Value::Null));
         }
     }
+}
+
+/// A page of the agent's recordings; why not, for people.
+async fn page(asked: reqwest::RequestBuilder) -> Result<serde_json::Value, String> {
+    let unreachable = |error: reqwest::Error| format!("the server cannot be reached: {error}");
+    let answer = asked.send().await.map_err(unreachable)?;
+    let status = answer.status();
+    if status == reqwest::StatusCode::NOT_FOUND {
+        return Err("the server does not offer your recordings here".to_owned());
+    }
+    let body: serde_json::Value = answer.json().await.map_err(unreachable)?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    Err(body["message"].as_str().map_or_else(|| status.to_string(), str::to_owned))
 }

@@ -14,6 +14,7 @@ mod desk;
 mod recovery;
 mod seat;
 mod serve;
+mod sitting;
 mod start;
 mod view;
 mod watch;
@@ -142,6 +143,9 @@ struct Service {
     asked: BTreeMap<u64, Reply>,
     next_ask: u64,
     rule_watch: Option<watch::RuleWatch>,
+    session_watch: Option<watch::SessionWatch>,
+    /// Why the display, and why the list of its windows, cannot be had.
+    display_problems: [Option<String>; 2],
     seen: mpsc::Receiver<watch::Seen>,
     see: mpsc::Sender<watch::Seen>,
     look_at: Instant,
@@ -241,6 +245,8 @@ impl Service {
             asked: BTreeMap::new(),
             next_ask: 0,
             rule_watch: None,
+            session_watch: None,
+            display_problems: [None, None],
             seen,
             see,
             look_at: Instant::now(),

@@ -1,19 +1,19 @@
 //! The loop: what happens, in the order of its importance, and what is done about it.
 
 use super::{
+    Linked, Service,
     recovery::sign_interrupted,
-    Greeting, Linked, Service,
-    seat::{self, KeptSession, SigningIn, Why},
-    watch::{self, RuleWatch, Seen},
+    seat,
+    watch::{self, RuleWatch, Seen, SessionWatch},
 };
 use crate::{
     agent_view::{AgentView, Taken},
     controller::{Action, Input, Message, Moment},
-    policy::{KeptPolicy, Seat, within_sense},
+    policy::{KeptPolicy, within_sense},
     recording::{RunEvent, media_clock_us},
     sign_in::{Credentials, SignInError},
 };
-use hindsight_link::{Hello, Link, LinkConfig, LinkEvent, Welcome};
+use hindsight_link::{LinkEvent, Welcome};
 use hindsight_local::Asked;
 use hindsight_spool::Room;
 use hindsight_wire::{
@@ -31,8 +31,6 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Wait after a refused sign-in in mid-run.
-const REFUSED_WAIT: Duration = Duration::from_secs(300);
 /// The spool's state is told this often, and at most this often when it changes.
 const SPOOL_EVERY: Duration = Duration::from_secs(60);
 const SPOOL_AT_MOST: Duration = Duration::from_secs(1);
@@ -45,7 +43,7 @@ const GAP_AT_MOST: Duration = Duration::from_secs(5);
 /// How long people are told that the recorder was restarted.
 const RESTARTED_TOLD: Duration = Duration::from_secs(3600);
 /// First version of the link with an agent's stream and requests.
-const REQUESTS_SINCE: u32 = 2;
+pub(super) const REQUESTS_SINCE: u32 = 2;
 
 /// What happens.
 enum Event {
@@ -146,7 +144,7 @@ impl Service {
         self.send_up(Up::from(message));
     }
 
-    fn send_up(&self, message: Up) {
+    pub(super) fn send_up(&self, message: Up) {
         let Some(linked) = &self.linked else { return };
         if let Err(error) = linked.handle.send(message) {
             tracing::warn!(%error, "a message to the server was not taken");
@@ -247,7 +245,7 @@ impl Service {
         match event {
             RunEvent::PartStarted { part, recordings, at } => {
                 tracing::info!(part, monitors = recordings.len(), "capture started");
-                self.desk.problem(ProblemKind::Capture, None);
+                self.display_problem(0, None);
                 self.take(Input::PartStarted { part, recordings, at });
             }
             RunEvent::Ended(result) => {
@@ -258,7 +256,7 @@ impl Service {
                     None => tracing::info!("the capture ended"),
                 }
                 if error.is_some() {
-                    self.desk.problem(ProblemKind::Capture, error.clone());
+                    self.display_problem(0, error.clone());
                 }
                 self.take(Input::Ended { error });
             }
@@ -299,10 +297,20 @@ impl Service {
                 if let Some(error) = &error {
                     tracing::warn!(error, "the screens cannot be captured");
                 }
-                self.desk.problem(ProblemKind::Capture, error);
+                self.display_problem(0, error);
+            }
+            Seen::Away(away) => {
+                tracing::info!(away, "the session is locked or behind another");
+                self.take(Input::Locked(away));
             }
             Seen::Server(there) => self.server_there = Some(there),
         }
+    }
+
+    fn display_problem(&mut self, which: usize, error: Option<String>) {
+        self.display_problems[which] = error;
+        let worst = self.display_problems.iter().flatten().next().cloned();
+        self.desk.problem(ProblemKind::Capture, worst);
     }
 
     fn tick(&mut self) {
@@ -344,155 +352,24 @@ impl Service {
         }
     }
 
-    /// Looks at the window in front while somebody sits here and policy has rules for it.
+    /// Looks at the session while somebody sits here, and at the window in front while policy has rules for it.
     pub(super) fn watch_front(&mut self) {
+        let (backend, display) = (self.config.backend, self.config.display.clone());
+        if self.seat.is_none() {
+            if self.session_watch.take().is_some() {
+                self.take(Input::Locked(false));
+            }
+        } else if self.session_watch.is_none() {
+            self.session_watch = Some(SessionWatch::start(backend, display.clone(), self.see.clone()));
+        }
         let wanted = self.seat.is_some() && !self.policy.pause_while.is_empty();
         let same = self.rule_watch.as_ref().is_some_and(|watch| watch.rules() == self.policy.pause_while);
         if wanted && !same {
-            let (backend, display) = (self.config.backend, self.config.display.clone());
             let rules = self.policy.pause_while.clone();
             self.rule_watch = Some(RuleWatch::start(backend, display, rules, self.see.clone()));
         } else if !wanted && self.rule_watch.take().is_some() {
             self.take(Input::Rule(None));
         }
-    }
-
-    pub(super) fn sign_in(&mut self, who: &Arc<Credentials>, why: Why, after_failure: bool) {
-        let (identity, address) = (&self.identity, &self.address);
-        self.signing_in = Some(SigningIn::begin(identity, address, who, why, after_failure));
-    }
-
-    /// The server has forgotten the session: a new one, if the password is known. The link keeps trying meanwhile.
-    fn sign_in_again(&mut self, reason: &str) {
-        let too_soon = self.not_again_before.is_some_and(|at| Instant::now() < at);
-        if too_soon || self.signing_in.is_some() {
-            return;
-        }
-        match self.credentials.clone() {
-            Some(who) => self.sign_in(&who, Why::Again, false),
-            None => {
-                self.desk.problem(ProblemKind::Refused, Some(format!("sign in again: {reason}")));
-                self.leave();
-            }
-        }
-    }
-
-    fn signed_in(&mut self, who: &Arc<Credentials>, result: Result<SignedIn, SignInError>) {
-        let Some(SigningIn { why, .. }) = self.signing_in.take() else { return };
-        match result {
-            Ok(signed_in) => {
-                tracing::info!("signed in");
-                let seat = who.seat(&signed_in);
-                self.credentials = Some(who.clone());
-                self.ever_signed_in = true;
-                let Seat { login, person, dn } = seat.clone();
-                KeptSession { login, person, dn, token: signed_in.token.clone() }.keep(&self.keys);
-                self.sit_down(seat, Some(signed_in.token));
-                if let Why::Window(reply) = why {
-                    reply.done();
-                }
-            }
-            Err(error) => self.not_signed_in(who, why, error),
-        }
-    }
-
-    fn not_signed_in(&mut self, who: &Arc<Credentials>, why: Why, error: SignInError) {
-        match (why, error) {
-            (Why::Window(reply), error) => reply.failed(error.to_string()),
-            (Why::Settings, error @ SignInError::Refused(_)) => self.give_up(error),
-            (Why::Settings, SignInError::Unreachable(error)) => {
-                tracing::warn!(error, "the server cannot be reached to sign in");
-                let kept = self.policy_file.load();
-                let seat =
-                    kept.as_ref().and_then(|kept| kept.seat_without_server(&who.login, who.dn.as_deref()));
-                match seat.cloned() {
-                    None => {
-                        self.desk.problem(ProblemKind::Link, Some(error));
-                        self.sign_in(who, Why::Settings, true);
-                    }
-                    Some(seat) => {
-                        tracing::warn!("the server cannot be reached; the offline policy holds");
-                        self.credentials = Some(who.clone());
-                        self.sit_down(seat, None);
-                        self.take(Input::LinkLost);
-                    }
-                }
-            }
-            (Why::Again, error @ SignInError::Refused(_)) if !self.ever_signed_in => self.give_up(error),
-            (Why::Again, error) => {
-                tracing::error!(%error, "signing in again failed");
-                self.desk.problem(ProblemKind::Refused, Some(error.to_string()));
-                if let SignInError::Refused(_) = error {
-                    self.not_again_before = Some(Instant::now() + REFUSED_WAIT);
-                }
-            }
-        }
-    }
-
-    /// The settings' person is refused: the program ends with the reason.
-    fn give_up(&mut self, error: SignInError) {
-        tracing::error!(%error, "the sign-in of the settings failed");
-        self.refused = Some(error);
-        self.take(Input::Shutdown);
-    }
-
-    /// Somebody sits here now, or has a new token.
-    pub(super) fn sit_down(&mut self, seat: Seat, token: Option<String>) {
-        self.greeting.lock().unwrap_or_else(PoisonError::into_inner).token = token;
-        self.captures.signed_in(seat.clone());
-        self.seat = Some(seat);
-        match &self.linked {
-            Some(linked) => linked.handle.reconnect(),
-            None => self.open_link(),
-        }
-        self.watch_front();
-        self.take(Input::SignedIn);
-    }
-
-    fn open_link(&mut self) {
-        let greeting = self.greeting.clone();
-        let config = LinkConfig::new(self.address.clone());
-        let (handle, events) = Link::spawn(&self.identity, config, None, move || {
-            let Greeting { token, resume } = &*greeting.lock().unwrap_or_else(PoisonError::into_inner);
-            Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: token.clone(), resume: *resume }
-        });
-        self.captures.linked(Some(handle.clone()));
-        let down_since = Some(Instant::now());
-        self.linked = Some(Linked { handle, events, down_since, told: false, protocol: 0 });
-    }
-
-    /// Once a sign-out has ended the capture: the server is told, and everything of the session forgotten.
-    fn sign_out_when_quiet(&mut self) {
-        if self.signing_out.is_some() && self.controller.is_quiet() {
-            if self.linked.as_ref().is_some_and(|linked| linked.protocol >= REQUESTS_SINCE) {
-                self.send_up(Up::SignOut);
-            }
-            self.leave();
-            if let Some(reply) = self.signing_out.take() {
-                reply.done();
-            }
-        }
-    }
-
-    /// Nobody sits here any more.
-    fn leave(&mut self) {
-        self.take(Input::SignedOut);
-        KeptSession::forget(&self.keys);
-        if let Some(linked) = self.linked.take() {
-            // The link ends with its events' receiver; what is on its way goes out first.
-            let Linked { handle, events, .. } = linked;
-            drop(tokio::spawn(async move {
-                tokio::time::sleep(super::FAREWELL).await;
-                drop((events, handle));
-            }));
-        }
-        self.captures.linked(None);
-        (self.seat, self.credentials, self.view) = (None, None, AgentView::default());
-        *self.greeting.lock().unwrap_or_else(PoisonError::into_inner) = Greeting::default();
-        self.desk.problem(ProblemKind::Link, None);
-        self.desk.problem(ProblemKind::Other, None);
-        self.watch_front();
-        self.look_at = Instant::now();
     }
 
     fn spool_due(&self) -> bool {
@@ -506,7 +383,7 @@ impl Service {
     fn tell_spool(&mut self) {
         self.spool_told = Some(Instant::now());
         let status = self.uploads.borrow_and_update().clone();
-        self.desk.health.uploads(status.waiting, status.refused, status.received, now().up, Timestamp::now());
+        self.desk.health.uploads(&status, Timestamp::now());
         self.send_up_if_open(status.to_link());
     }
 

@@ -1,6 +1,9 @@
 //! What is looked at beside the captures: the window in front, the display, the server while nobody is signed in.
 
-use crate::capture::{self, Backend, Monitor, windows};
+use crate::{
+    capture::{self, Backend, Monitor, session::Session, windows},
+    recording::media_clock_us,
+};
 use hindsight_wire::policy::WindowMatch;
 use std::{
     sync::{
@@ -13,6 +16,8 @@ use tokio::sync::mpsc;
 
 /// How often the window in front is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often the session is looked at.
+const SESSION_LOOK: Duration = Duration::from_millis(500);
 /// Wait before a list of windows that failed is opened again.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -23,6 +28,8 @@ pub enum Seen {
     Rule(Option<String>),
     /// Windows cannot be listed, or can again.
     Windows(Option<String>),
+    /// The session is locked or behind another, or is in front again.
+    Away(bool),
     /// The display can be captured, or why not.
     Display(Option<String>),
     /// The server answers, or does not.
@@ -102,6 +109,41 @@ fn watch(
             return;
         }
         std::thread::sleep(OPEN_AGAIN);
+    }
+}
+
+/// A thread that looks whether the session is locked or switched away; ends when dropped.
+pub struct SessionWatch(Arc<AtomicBool>);
+
+impl SessionWatch {
+    /// Tells at every change; a session is in front until it is known to be otherwise.
+    pub fn start(backend: Backend, display: Option<String>, tell: mpsc::Sender<Seen>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let started = std::thread::Builder::new().name("session".to_owned()).spawn(move || {
+            let mut session = Session::open(backend, display.as_deref());
+            let mut told = false;
+            while !stopped.load(Ordering::Relaxed) {
+                session.poll(media_clock_us());
+                if session.is_away() != told {
+                    told = session.is_away();
+                    if tell.blocking_send(Seen::Away(told)).is_err() {
+                        return;
+                    }
+                }
+                std::thread::sleep(SESSION_LOOK);
+            }
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "a locked session is not noticed");
+        }
+        Self(stop)
+    }
+}
+
+impl Drop for SessionWatch {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
