@@ -6,7 +6,7 @@
 # The same programs give the same bytes: times are those of the last commit (or SOURCE_DATE_EPOCH).
 set -euo pipefail
 
-here="$(cd "$(dirname "$0")" && pwd)"
+here="$(cd "$(dirname "$0")" && pwd -P)"
 root="$(dirname "$here")"
 bin="${CARGO_TARGET_DIR:-$root/target}/release"
 out="${OUT:-$(dirname "$bin")/packages}"
