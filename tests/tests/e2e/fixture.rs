@@ -15,7 +15,18 @@ pub struct Fixture {
     _dir: KeptOnFailure,
 }
 
-struct KeptOnFailure(Option<TempDir>);
+pub struct KeptOnFailure(Option<TempDir>);
+
+impl KeptOnFailure {
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("hindsight-e2e-").tempdir();
+        Self(Some(dir.expect("a temporary directory")))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.as_ref().map_or(Path::new("/nonexistent"), TempDir::path)
+    }
+}
 
 impl Drop for KeptOnFailure {
     fn drop(&mut self) {
@@ -28,10 +39,10 @@ impl Drop for KeptOnFailure {
 
 impl Fixture {
     pub fn new(capture: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("hindsight-e2e-").tempdir().expect("a temporary directory");
+        let dir = KeptOnFailure::new();
         let ports = Ports::free().expect("free ports");
         let scenario = Scenario::new(dir.path(), ports, capture).expect("a new site");
-        Self { scenario, _dir: KeptOnFailure(Some(dir)) }
+        Self { scenario, _dir: dir }
     }
 
     pub fn dir(&self) -> &Path {
