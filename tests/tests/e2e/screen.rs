@@ -13,8 +13,8 @@ use hindsight_tests::{
 use serde_json::Value;
 use std::{f32::consts::TAU, path::Path, process::Command, time::Duration};
 
-const WIDTH: usize = 800;
-const HEIGHT: usize = 600;
+pub const WIDTH: usize = 800;
+pub const HEIGHT: usize = 600;
 /// The customer's speech in this test: a chirp every so many seconds, silence between.
 const CHIRP_EVERY: usize = 2;
 const CHIRP_SAMPLES: usize = 1600;
