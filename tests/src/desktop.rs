@@ -104,10 +104,18 @@ impl Session {
         .await
     }
 
-    /// Ends the recorder, which would outlive everything.
-    pub async fn end_recorder(&self) -> Result<()> {
+    /// Ends the shell, which would start it again, and the recorder, which would outlive everything.
+    pub async fn end_programs(&self) -> Result<()> {
+        let bus = ["call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"];
+        let of = ["GetConnectionUnixProcessID", "s", "org.hindsight.desktop.SingleInstance"];
+        if let Ok(answer) = self.busctl(&[&bus[..], &of].concat()) {
+            let pid = answer["data"][0].as_i64().context("a process id")?;
+            // SAFETY: a plain system call; the process is on this session's own bus.
+            unsafe { libc::kill(libc::pid_t::try_from(pid)?, libc::SIGKILL) };
+        }
         let client = hindsight_local::Client::connect(&hindsight_local::socket_path(&self.data())).await?;
-        client.request(Ask::Quit { now: true }).await.map_err(anyhow::Error::msg)?;
+        // It may be gone before its answer is written.
+        let _ = client.request(Ask::Quit { now: true }).await;
         tokio::time::timeout(LIMIT, client.closed()).await.context("the recorder ends")
     }
 
@@ -161,7 +169,8 @@ impl Session {
 
     /// Waits until the tray's first line and its icon say so.
     pub async fn wait_for_tray(&self, line: &str, icon: &str) -> Result<TrayItem<'_>> {
-        let shown = eventually(&format!("{line:?} in the tray"), LIMIT, || async {
+        let what = format!("{line:?} in the tray");
+        let shown = eventually(&what, LIMIT, || async {
             let tray = self.tray()?;
             let menu = tray.menu()?;
             let first = menu.first().context("an empty menu")?;

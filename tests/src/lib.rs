@@ -4,6 +4,7 @@
 //! - [`process`]: programs that end with their owner, and waiting for what they print.
 //! - [`site`]: a server on a fresh data directory, in one process or one per role.
 //! - [`phone`]: baresip, driven over its control socket.
+//! - [`desktop`]: an agent's session with tray and key store, and the program's window.
 //! - [`display`]: a virtual X display with moving content.
 //! - [`recorder`]: `hindsight-recorder` signed in as an agent.
 //! - [`console`]: the web API as the console uses it.
@@ -16,6 +17,7 @@
 
 pub mod bench;
 pub mod console;
+pub mod desktop;
 pub mod display;
 pub mod phone;
 pub mod process;

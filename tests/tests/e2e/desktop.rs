@@ -29,11 +29,59 @@ async fn an_agent_works_a_call_from_login_to_upload_by_window_and_tray() -> Resu
         println!("the recorder said:\n{}", hindsight_tests::process::tail(&log));
         let _ = session.screenshot("failed");
     }
-    let ended = session.end_recorder().await;
+    let ended = session.end_programs().await;
     worked?;
     ended?;
     drop(session);
     f.scenario.site.stop().await
+}
+
+/// No panel at first: the program, its window and its watch over the recorder work; a panel that comes later shows the
+/// icon, once.
+#[tokio::test]
+async fn without_a_tray_everything_works_and_one_that_comes_later_shows_it() -> Result<()> {
+    let dir = tempfile::Builder::new().prefix("hindsight-e2e-").tempdir()?;
+    let display = Display::start(dir.path(), 1280, 800).await?;
+    let session = Session::start(dir.path(), display).await?;
+    let program = built("hindsight-desktop")?;
+    let mut command = session.command(&program);
+    let log = dir.path().join("shell.log");
+    let mut shell = Program::spawn("hindsight-desktop", command.arg("--background"), &log)?;
+    let worked = without_a_tray(&session, &mut shell).await;
+    if worked.is_err() {
+        println!("the shell said:\n{}", shell.log_text());
+        let _ = session.screenshot("failed");
+    }
+    let ended = session.end_programs().await;
+    worked.and(ended)
+}
+
+async fn without_a_tray(session: &Session, shell: &mut Program) -> Result<()> {
+    let status = session.wait_for_status("a recorder", LIMIT, |s| s.link == LinkState::NotEnrolled).await?;
+    // A second start opens the window of the first and ends; a link of the browser does so too.
+    for argument in [None, Some("hindsight://signed-in?code=of-no-sign-in")] {
+        let mut second = session.command(built("hindsight-desktop")?);
+        run(second.args(argument))?;
+    }
+    let window = session.driver().await?;
+    window.wait_for_text("Connect this computer").await?;
+    kill(status.pid)?;
+    let again = session.wait_for_status("another recorder", LIMIT, |s| s.pid != status.pid).await?;
+    ensure!(again.link == LinkState::NotEnrolled, "{again:?}");
+    window.wait_for_text("Connect this computer").await?;
+    window.close().await?;
+    ensure!(shell.is_running(), "it ended with its window");
+    let log = session.home.join("panel.log");
+    let _panel = Program::spawn("xfce4-panel", &mut session.command("xfce4-panel"), &log)?;
+    session.wait_for_tray("This computer is not enrolled", "idle").await?;
+    one_icon(session)
+}
+
+/// No second icon of the old kind (XEmbed) beside the one that the panel has over D-Bus.
+fn one_icon(session: &Session) -> Result<()> {
+    let windows = String::from_utf8(run(session.command("xwininfo").args(["-root", "-tree"]))?)?;
+    ensure!(!windows.contains("tray-icon tray app hindsight"), "a second icon:\n{windows}");
+    Ok(())
 }
 
 async fn work(f: &Fixture, session: &mut Session) -> Result<()> {
@@ -52,8 +100,7 @@ async fn work(f: &Fixture, session: &mut Session) -> Result<()> {
     let tray = session.wait_for_tray("This computer is not enrolled", "idle").await?;
     let again = session.status().await?;
     ensure!(again.pid == status.pid, "another recorder: {} and {}", status.pid, again.pid);
-    let windows = String::from_utf8(run(session.command("xwininfo").args(["-root", "-tree"]))?)?;
-    ensure!(!windows.contains("tray-icon tray app hindsight"), "a second icon, of the old kind:\n{windows}");
+    one_icon(session)?;
 
     // The window: made on demand from the tray; enrols, refuses a wrong password, signs in.
     tray.choose("Open Hindsight")?;

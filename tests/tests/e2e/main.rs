@@ -5,6 +5,7 @@
 mod browser;
 mod call;
 mod crash;
+mod desktop;
 mod fixture;
 mod network;
 mod outage;
