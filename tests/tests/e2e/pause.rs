@@ -262,7 +262,7 @@ impl Span {
         }
         println!(
             "{} windows of the pause looked for in {} opened recordings and {} KB of files: none; {recorded} of before it found",
-            forbidden.len(),
+            forbidden.count(),
             opened.len(),
             searched / 1024
         );

@@ -23,10 +23,15 @@ const BASE: u64 = 0x0100_0000_01b3;
 
 /// Hashes of every telling 64-byte window of something that must not be found.
 #[derive(Default)]
-struct Forbidden(HashSet<u64>);
+pub struct Forbidden(HashSet<u64>);
 
 impl Forbidden {
-    fn add(&mut self, bytes: &[u8]) {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn add(&mut self, bytes: &[u8]) {
         for_each_window(bytes, |window, hash| {
             let mut seen = [false; 256];
             window.iter().for_each(|&octet| seen[usize::from(octet)] = true);
@@ -36,7 +41,7 @@ impl Forbidden {
         });
     }
 
-    fn found_in(&self, bytes: &[u8]) -> usize {
+    pub fn found_in(&self, bytes: &[u8]) -> usize {
         let mut found = 0;
         for_each_window(bytes, |_, hash| found += usize::from(self.0.contains(&hash)));
         found
@@ -188,9 +193,9 @@ async fn no_write_of_any_process_holds_plaintext_media() -> Result<()> {
         "{} packets, {} KB of H.264: {} telling windows",
         packets.len(),
         movies.iter().map(Vec::len).sum::<usize>() / 1024,
-        forbidden.0.len()
+        forbidden.count()
     );
-    ensure!(forbidden.0.len() > 100_000, "there is not enough to look for");
+    ensure!(forbidden.count() > 100_000, "there is not enough to look for");
 
     let mut searched = 0;
     for log in [&server_log, &recorder_log] {
@@ -232,7 +237,7 @@ async fn end_traced(strace: &mut Program) -> Result<()> {
     .await
 }
 
-fn files_below(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
+pub fn files_below(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
