@@ -1,18 +1,23 @@
 //! `hindsight-recorder`, signed in as an agent.
 
 use crate::{
-    process::{Program, built},
+    process::{Program, built, eventually},
     site::Site,
 };
-use anyhow::Result;
-use std::{path::Path, process::Command};
+use anyhow::{Context, Result, ensure};
+use hindsight_local::{Client, socket_path};
+use hindsight_wire::{
+    agent::{Problem, ProblemKind},
+    local::DesktopStatus,
+};
+use std::{path::Path, process::Command, time::Duration};
 
 /// An agent's desktop.
 pub struct Desktop<'a> {
     pub login: &'a str,
     pub password: &'a str,
     pub display: &'a str,
-    /// `x11` or `scrap`.
+    /// `auto`, `x11`, `scrap` or `wayland`.
     pub backend: &'a str,
 }
 
@@ -33,6 +38,8 @@ pub fn command(site: &Site, dir: &Path, desktop: &Desktop<'_>, wrapper: &[String
     command
         .env("HINDSIGHT_RECORDER_DATA_DIR", dir.join("data"))
         .env("HINDSIGHT_RECORDER_ENROLMENT_FILE", enrolment)
+        // No session of a desktop runs here, so no key store either.
+        .env("HINDSIGHT_RECORDER_KEY_STORE", "file")
         .env("HINDSIGHT_RECORDER_LOGIN", desktop.login)
         .env("HINDSIGHT_RECORDER_PASSWORD", desktop.password)
         .env("HINDSIGHT_RECORDER_BACKEND", desktop.backend)
@@ -43,4 +50,31 @@ pub fn command(site: &Site, dir: &Path, desktop: &Desktop<'_>, wrapper: &[String
 /// Starts it in `dir`.
 pub fn start(site: &Site, dir: &Path, desktop: &Desktop<'_>) -> Result<Program> {
     Program::spawn("hindsight-recorder", &mut command(site, dir, desktop, &[])?, &dir.join("recorder.log"))
+}
+
+/// What the recorder of a data directory shows to windows now.
+pub async fn status(data: &Path) -> Result<DesktopStatus> {
+    let client = Client::connect(&socket_path(data)).await.context("the recorder's socket")?;
+    let status = client.status().borrow().clone();
+    Ok(status)
+}
+
+/// Waits until the recorder shows a problem of this kind.
+pub async fn problem(data: &Path, kind: ProblemKind, limit: Duration) -> Result<Problem> {
+    eventually(&format!("the problem {kind:?}"), limit, || async {
+        let problems = status(data).await?.problems;
+        let found = problems.iter().find(|problem| problem.kind == kind).cloned();
+        found.with_context(|| format!("it has {problems:?}"))
+    })
+    .await
+}
+
+/// Waits until the recorder shows none.
+pub async fn no_problem(data: &Path, kind: ProblemKind, limit: Duration) -> Result<()> {
+    eventually(&format!("the end of the problem {kind:?}"), limit, || async {
+        let problems = status(data).await?.problems;
+        ensure!(problems.iter().all(|problem| problem.kind != kind), "it has {problems:?}");
+        Ok(())
+    })
+    .await
 }
