@@ -10,10 +10,9 @@ use std::{
 
 /// Between the start of the scene and the start of the recorders.
 const LEAD: Duration = Duration::from_millis(600);
-/// In the scene `office` nothing changes from 6 to 8 s of each 8 s, in `motion` from 7 to 8 s: there pictures can be compared
-/// although the recorders begin up to a second after the scene.
+/// In the scenes `office` and `motion` nothing changes from 6 to 8 s of each 8 s: there pictures can be compared although the
+/// recorders begin up to a second after the scene.
 const STILL: &str = "between(mod(t\\,8)\\,5.6\\,6.4)";
-const STILL_IN_MOTION: &str = "between(mod(t\\,8)\\,6.5\\,6.85)";
 
 /// A program that is ended with its owner.
 pub struct Program(pub Child);
@@ -59,7 +58,6 @@ pub fn compare(scene: &str, seconds: f64, frame_rate: u32) -> anyhow::Result<ser
     let ours: serde_json::Value = serde_json::from_slice(&ours.stdout)?;
     let peer_cpu = processor_time_at_end(&peer.0)?;
     ensure!(peer.0.wait()?.success() && reference.0.wait()?.success(), "ffmpeg failed");
-    let still = if scene == "motion" { STILL_IN_MOTION } else { STILL };
     let ours_cpu = ours["cpuSeconds"].as_f64().context("cpuSeconds")?;
     let bytes = |name: &str| std::fs::metadata(file(name)).map(|file| file.len());
     Ok(serde_json::json!({
@@ -68,14 +66,14 @@ pub fn compare(scene: &str, seconds: f64, frame_rate: u32) -> anyhow::Result<ser
         "ours": {
             "cpuSeconds": ours_cpu,
             "bytes": bytes("ours.mp4")?,
-            "ssim": ssim(&file("ours.mp4"), &file("reference.mp4"), frame_rate, still)?,
+            "ssim": ssim(&file("ours.mp4"), &file("reference.mp4"), frame_rate)?,
             "startToFirstPictureMs": ours["startToFirstPictureMs"],
         },
         "peer": {
             "name": "ffmpeg x11grab libx264 veryfast zerolatency crf30",
             "cpuSeconds": peer_cpu,
             "bytes": bytes("peer.mp4")?,
-            "ssim": ssim(&file("peer.mp4"), &file("reference.mp4"), frame_rate, still)?,
+            "ssim": ssim(&file("peer.mp4"), &file("reference.mp4"), frame_rate)?,
         },
         "ratio": ours_cpu / peer_cpu,
     }))
@@ -122,8 +120,8 @@ fn processor_time_at_end(child: &Child) -> anyhow::Result<f64> {
 }
 
 /// Structural similarity of two recordings, where the scene is still.
-fn ssim(one: &Path, reference: &Path, frame_rate: u32, still: &str) -> anyhow::Result<f64> {
-    let picked = format!("fps={frame_rate},select='{still}',setpts=N/{frame_rate}/TB,format=yuv420p");
+fn ssim(one: &Path, reference: &Path, frame_rate: u32) -> anyhow::Result<f64> {
+    let picked = format!("fps={frame_rate},select='{STILL}',setpts=N/{frame_rate}/TB,format=yuv420p");
     let graph = format!("[0:v]{picked}[a];[1:v]{picked}[b];[a][b]ssim");
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-i"])

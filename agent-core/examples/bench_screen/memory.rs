@@ -57,9 +57,7 @@ pub fn measure(arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
     captures(CAPTURES)?;
     let after_captures = resident(std::process::id())?;
     let mut grown = serde_json::Map::new();
-    for (name, change_every_us) in
-        [("recording", 1_000_000), ("idle", 300_000_000), ("paused", u64::MAX)]
-    {
+    for (name, change_every_us) in [("recording", 1_000_000), ("idle", 300_000_000), ("paused", u64::MAX)] {
         let by = day(&arguments, directory.path().join(name), recipients.clone(), change_every_us)?;
         grown.insert(name.to_owned(), by.into());
     }
@@ -99,7 +97,8 @@ fn day(
     change_every_us: u64,
 ) -> anyhow::Result<f64> {
     let job = job(arguments, spool, to)?;
-    let media = Media::Screen { monitor: 0, name: "bench".to_owned(), width: SIZE.0, height: SIZE.1, monitors: 1 };
+    let media =
+        Media::Screen { monitor: 0, name: "bench".to_owned(), width: SIZE.0, height: SIZE.1, monitors: 1 };
     let writer = WriterJob {
         recording: RecordingId::new(),
         info: ItemInfo {

@@ -1,4 +1,4 @@
-//! Everything moves, as in a video that stands still for the last second of eight: then recordings of it can be compared.
+//! Everything moves, as in a video that stands still for the last two seconds of eight: then recordings of it can be compared.
 
 use super::{Scene, Stage, stage::area};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 const STEP: Duration = Duration::from_micros(66_667);
 const TILE: u16 = 64;
 const TURN: Duration = Duration::from_secs(8);
-const MOVES: Duration = Duration::from_secs(7);
+const MOVES: Duration = Duration::from_secs(6);
 
 pub struct Motion {
     turn: u32,

@@ -1,7 +1,8 @@
 //! One part of a capture: a file per monitor, one timeline for all.
 
 use super::{
-    Mark, RecordingError, RunJob, Schedule, Timeline, WriterJob, media_clock_us, queue::Message,
+    Mark, RecordingError, RunJob, Schedule, Timeline, WriterJob, media_clock_us,
+    queue::Message,
     view::{View, media},
     worker::Worker,
 };
@@ -270,7 +271,11 @@ impl Part {
         }
         for view in &self.views {
             let end_us = view.last_us.map_or(end_us, |last_us| end_us.max(last_us + 1_000));
-            view.worker.queue.tell(Message::Finish { end_us, timeline: self.timeline.clone(), dropped: view.dropped });
+            view.worker.queue.tell(Message::Finish {
+                end_us,
+                timeline: self.timeline.clone(),
+                dropped: view.dropped,
+            });
         }
         let mut result = Ok(());
         for view in self.views {

@@ -17,8 +17,8 @@ use std::{
 use x11rb::{
     connection::Connection as _,
     protocol::xproto::{
-        AtomEnum, ChangeWindowAttributesAux, ConfigureWindowAux, ConnectionExt as _, CreateWindowAux, PropMode,
-        StackMode, Window, WindowClass,
+        AtomEnum, ChangeWindowAttributesAux, ConfigureWindowAux, ConnectionExt as _, CreateWindowAux,
+        PropMode, StackMode, Window, WindowClass,
     },
     rust_connection::RustConnection,
     wrapper::ConnectionExt as _,
@@ -298,4 +298,45 @@ fn the_list_of_windows_says_what_is_in_front() {
     wait_until("it is in front", || windows.look().unwrap().front_matches(&rules, &[]).is_some());
     desk.rename(payment, "Thank you");
     assert!(windows.look().unwrap().front_matches(&rules, &[]).is_none());
+}
+
+/// A window manager that puts windows into frames.
+struct Manager(std::process::Child);
+
+impl Manager {
+    fn start(display: &Display) -> Self {
+        let mut command = std::process::Command::new("openbox");
+        command.args(["--sm-disable", "--config-file", "/dev/null"]).env("DISPLAY", display.name());
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        Self(command.spawn().expect("openbox is installed (packaging/setup.sh)"))
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_window_in_a_window_managers_frame_is_masked_by_what_its_program_says() {
+    let display = Display::start(WIDTH, HEIGHT);
+    display.paint(GREEN);
+    let _manager = Manager::start(&display);
+    let desk = Desk::open(&display);
+    let notes = desk.window("Notes", "gedit", BLUE, (180, 60, 120, 120));
+    let card = desk.window("Nothing", "firefox", MAGENTA, (10, 60, 120, 120));
+    let parent = |window| desk.connection.query_tree(window).unwrap().reply().unwrap().parent;
+    wait_until("both are framed", || parent(notes) != desk.root && parent(card) != desk.root);
+    let open = record(&display, 1, |_| {});
+    assert!(pictures_with(&open, MAGENTA, 5_000) > 0, "it shows where nothing is masked");
+    let video = record(&display, 2, |policy| policy.masks = vec![of("firefox")]);
+    assert_eq!(pictures_with(&video, MAGENTA, 1), 0);
+    assert!(pictures_with(&video, BLUE, 5_000) > 0);
+    let only = record(&display, 2, |policy| policy.only = vec![titled("notes")]);
+    for foreign in [MAGENTA, GREEN] {
+        assert_eq!(pictures_with(&only, foreign, 1), 0, "{foreign:?}");
+    }
+    assert!(pictures_with(&only, BLUE, 5_000) > 0);
 }

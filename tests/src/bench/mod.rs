@@ -7,8 +7,16 @@ pub mod seal_file;
 use anyhow::{Context, Result, ensure};
 use std::{process::Command, time::Duration};
 
-pub const NAMES: &[&str] = &["seal-file", "open-file", "record-cpu", "screen-idle", "screen-office",
-    "screen-motion", "screen-start", "desktop-memory"];
+pub const NAMES: &[&str] = &[
+    "seal-file",
+    "open-file",
+    "record-cpu",
+    "screen-idle",
+    "screen-office",
+    "screen-motion",
+    "screen-start",
+    "desktop-memory",
+];
 
 pub async fn run(only: Option<&str>) -> Result<()> {
     for name in NAMES.iter().filter(|name| only.is_none_or(|only| only == **name)) {

@@ -13,7 +13,8 @@ const SECONDS: f64 = 60.0;
 pub fn bench(name: &str, scene: &str) -> Result<String> {
     let seen = printed(&["--compare", scene, "--seconds", &SECONDS.to_string()])?;
     let number = |who: &str, what: &str| number(&seen[who], what);
-    let figure = line(name, number("ours", "cpuSeconds")?, number("peer", "cpuSeconds")?, "cpu-s/min", "ffmpeg");
+    let figure =
+        line(name, number("ours", "cpuSeconds")?, number("peer", "cpuSeconds")?, "cpu-s/min", "ffmpeg");
     let hourly = |bytes: f64| bytes / SECONDS * 3600.0 / 1e6;
     Ok(format!(
         "{figure} ours_ssim={:.4} peer_ssim={:.4} ours_mb_h={:.1} peer_mb_h={:.1}",
