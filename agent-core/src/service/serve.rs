@@ -7,7 +7,7 @@ use super::{
     watch::{self, RuleWatch, Seen, SessionWatch},
 };
 use crate::{
-    agent_view::{AgentView, Taken},
+    agent_view::Taken,
     controller::{Action, Input, Message, Moment},
     policy::{KeptPolicy, within_sense},
     recording::{RunEvent, media_clock_us},
