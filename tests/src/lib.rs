@@ -1,11 +1,14 @@
 //! The harness with which the demo, the benchmarks and the end-to-end tests run whole sites of real programs:
 //! our server and recorder, SIP phones, virtual displays, browsers.
 //!
+//! - [`backlog`]: recordings that wait in a spool, with known bytes.
+//! - [`netns`]: site and desktop in network namespaces, with a bad line between them.
 //! - [`process`]: programs that end with their owner, and waiting for what they print.
 //! - [`site`]: a server on a fresh data directory, in one process or one per role.
 //! - [`phone`]: baresip, driven over its control socket.
 //! - [`desktop`]: an agent's session with tray and key store, and the program's window.
 //! - [`display`]: a virtual X display with moving content.
+//! - [`proxy`]: an HTTP proxy with a password.
 //! - [`recorder`]: `hindsight-recorder` signed in as an agent.
 //! - [`console`]: the web API as the console uses it.
 //! - [`speech`]: comparing what was played with what was recorded.
@@ -15,12 +18,15 @@
     reason = "a harness: it prints, and its items speak for themselves"
 )]
 
+pub mod backlog;
 pub mod bench;
 pub mod console;
 pub mod desktop;
 pub mod display;
+pub mod netns;
 pub mod phone;
 pub mod process;
+pub mod proxy;
 pub mod recorder;
 pub mod scenario;
 pub mod site;

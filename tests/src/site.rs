@@ -65,6 +65,8 @@ pub struct Site {
     pub dir: PathBuf,
     pub ports: Ports,
     pub noted: Noted,
+    /// Host name or address under which it is reached.
+    pub host: String,
     /// Put before the server's command line (`strace …`).
     pub wrapper: Vec<String>,
     programs: BTreeMap<String, Program>,
@@ -73,6 +75,17 @@ pub struct Site {
 impl Site {
     /// Makes a site in `dir` with this configuration (persons and phones); nothing runs yet.
     pub fn init(dir: &Path, ports: Ports, configuration: &str) -> Result<Self> {
+        Self::init_at(dir, ports, "localhost", Vec::new(), configuration)
+    }
+
+    /// The same at another address than this host's own; its programs run behind `wrapper` (`ip netns exec …`).
+    pub fn init_at(
+        dir: &Path,
+        ports: Ports,
+        host: &str,
+        wrapper: Vec<String>,
+        configuration: &str,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let mut site = Self {
             dir: dir.to_owned(),
@@ -81,11 +94,17 @@ impl Site {
                 desktop_enrolment: String::new(),
             },
             ports,
-            wrapper: Vec::new(),
+            host: host.to_owned(),
+            wrapper,
             programs: BTreeMap::new(),
         };
         let port = site.ports.https.to_string();
-        let printed = run(site.server()?.args(["init", "--site", "Demo", "--https-port", &port, "--json"]))?;
+        let mut init = site.server()?;
+        init.args(["init", "--site", "Demo", "--https-port", &port, "--json"]);
+        if site.host != "localhost" {
+            init.args(["--host", host]);
+        }
+        let printed = run(&mut init)?;
         site.noted = serde_json::from_slice(&printed).context("what init printed")?;
         let file = dir.join("site.toml");
         std::fs::write(&file, configuration)?;
@@ -111,8 +130,9 @@ impl Site {
         command.arg("--data").arg(self.data());
         let ports = &self.ports;
         let local = |port: u16| format!("127.0.0.1:{port}");
+        let everywhere = format!("0.0.0.0:{}", ports.https);
         for (name, value) in [
-            ("WEB_SERVICES__LISTEN", local(ports.https)),
+            ("WEB_SERVICES__LISTEN", if self.host == "localhost" { local(ports.https) } else { everywhere }),
             ("CRYPTO_SERVER__LISTEN", local(ports.crypto)),
             ("CRYPTO_SERVER_URL", format!("https://{}", local(ports.crypto))),
             ("SIP_SERVER__LISTEN", local(ports.sip)),
@@ -186,11 +206,19 @@ impl Site {
     }
 
     pub fn url(&self) -> String {
-        format!("https://localhost:{}", self.ports.https)
+        format!("https://{}:{}", self.host, self.ports.https)
     }
 
     pub fn registrar(&self) -> String {
         format!("127.0.0.1:{}", self.ports.sip)
+    }
+
+    /// One of the server's counts (`/metrics`); 0 while there is none.
+    pub async fn count(&self, name: &str) -> Result<u64> {
+        let text = self.http()?.get(format!("{}/metrics", self.url())).send().await?.text().await?;
+        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        let Some(value) = line.and_then(|line| line.rsplit(' ').next()) else { return Ok(0) };
+        Ok(value.parse::<f64>()? as u64)
     }
 
     /// The site's CA certificate.
@@ -202,6 +230,9 @@ impl Site {
     pub fn http(&self) -> Result<reqwest::Client> {
         Ok(reqwest::Client::builder()
             .tls_certs_only([self.authority()?])
+            .no_proxy()
+            // A name that only a test's proxy knows; an address is left as it is.
+            .resolve(&self.host, ([127, 0, 0, 1], self.ports.https).into())
             .timeout(Duration::from_secs(30))
             .build()?)
     }
