@@ -146,6 +146,9 @@ impl Service {
     /// Nobody sits here any more.
     fn leave(&mut self) {
         self.take(Input::SignedOut);
+        self.take(Input::LinkLost);
+        // Windows that still wait are told that no answer comes.
+        self.asked.clear();
         KeptSession::forget(&self.keys);
         if let Some(linked) = self.linked.take() {
             // The link ends with its events' receiver; what is on its way goes out first.

@@ -162,8 +162,17 @@ fn in_words(rule: &WindowMatch) -> String {
     format!("window in front: {}", named.collect::<Vec<_>>().join(", "))
 }
 
-/// Whether the display can be captured, once.
+/// Whether the display can be captured, once. Not asked of a Wayland compositor: it would ask a person.
 pub fn display(backend: Backend, display: Option<String>, tell: mpsc::Sender<Seen>) {
+    let wayland = std::env::var_os("WAYLAND_DISPLAY").is_some_and(|name| !name.is_empty());
+    let asks_a_person = match backend {
+        Backend::Auto => display.is_none() && wayland,
+        Backend::Wayland => true,
+        Backend::X11 | Backend::Scrap | Backend::WindowsGraphics | Backend::ScreenCaptureKit => false,
+    };
+    if asks_a_person {
+        return;
+    }
     drop(tokio::task::spawn_blocking(move || {
         let error = capture::open(backend, display.as_deref()).err().map(|error| error.to_string());
         // The recorder may have ended.
