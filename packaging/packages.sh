@@ -2,6 +2,7 @@
 # Makes packages of the programs that `make build` left in the target directory; compiles nothing.
 #   packaging/packages.sh deb|rpm [desktop] [server]        both when none is named
 # Variables: CARGO_TARGET_DIR; OUT (default: packages/ in it); VERSION (default: Cargo.toml's);
+#            COMPRESSION: as dpkg-deb knows it (default: xz);
 #            UPDATE_KEYS: directory of minisign public keys (*.pub) whose updates the desktop will install.
 # The same programs give the same bytes: times are those of the last commit (or SOURCE_DATE_EPOCH).
 set -euo pipefail
@@ -113,7 +114,7 @@ make_deb() {
     local script
     for script in postinst prerm postrm; do install -m 0755 "$here/$part/$script" "$tree/DEBIAN/$script"; done
     clamp_times
-    dpkg-deb --root-owner-group -Zxz -z6 --threads-max=2 --build "$tree" "$out/${package}_${version/-/\~}_$(dpkg --print-architecture).deb" >/dev/null
+    dpkg-deb --root-owner-group -Z"${COMPRESSION:-xz}" --threads-max=2 --build "$tree" "$out/${package}_${version/-/\~}_$(dpkg --print-architecture).deb" >/dev/null
     printf 'packages: %s\n' "$out/${package}_${version/-/\~}_$(dpkg --print-architecture).deb"
 }
 

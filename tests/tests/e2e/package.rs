@@ -46,7 +46,7 @@ impl Packages {
         let target = release.ancestors().nth(2).context("no target directory")?;
         let mut packages = Command::new(project_root().join("packaging/packages.sh"));
         packages.args(["deb", "desktop"]).env("CARGO_TARGET_DIR", target);
-        packages.env("OUT", &out).env("UPDATE_KEYS", self.dir.join("site"));
+        packages.env("OUT", &out).env("UPDATE_KEYS", self.dir.join("site")).env("COMPRESSION", "none");
         if let Some(version) = version {
             packages.env("VERSION", version);
         }
