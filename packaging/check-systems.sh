@@ -40,7 +40,7 @@ while [ "$#" -gt 0 ]; do
 done
 STAND_IN
     chmod +x "$compiler"
-    DOCS_RS=1 AWS_LC_SYS_NO_ASM=1 CC_x86_64_apple_darwin="$compiler" CXX_x86_64_apple_darwin="$compiler" \
+    DOCS_RS=1 AWS_LC_SYS_CMAKE_BUILDER=0 CC_x86_64_apple_darwin="$compiler" CXX_x86_64_apple_darwin="$compiler" \
         AR_x86_64_apple_darwin="$compiler" \
         cargo check --release --locked --target "$target" "${packages[@]}"
     printf 'checked for macOS: the Rust of the recorder (%s)\n' "$target"

@@ -7,7 +7,7 @@
 
 use crate::capture::{Backend, CaptureError, Frame, Layout, Monitor, Rect, Screens};
 use screencapturekit::{
-    cm::{CMSampleBuffer, CMSampleBufferExt as _, SCFrameStatus},
+    cm::{CMSampleBuffer, CMSampleBufferExt as _, CMSampleBufferSCExt as _, SCFrameStatus},
     cv::CVPixelBuffer,
     error::SCError,
     shareable_content::{SCDisplay, SCShareableContent},
