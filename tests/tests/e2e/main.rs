@@ -12,6 +12,7 @@ mod network_faults;
 mod outage;
 mod plaintext;
 mod screen;
+mod screen_seek;
 mod seal;
 mod seek;
 mod spool_faults;

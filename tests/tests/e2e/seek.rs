@@ -42,7 +42,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-struct OnDisk(File);
+/// A payload behind its envelope.
+pub struct OnDisk(File);
 
 impl Payload for OnDisk {
     fn len(&self) -> u64 {
@@ -110,10 +111,9 @@ fn record(path: &Path, certificate: &str, seconds: u32) -> Result<(Uuid, Vec<Ind
     Ok((id, index))
 }
 
-#[tokio::test]
-async fn a_seek_into_two_hours_opens_its_own_segments_in_constant_memory() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let at = |name: &str| dir.path().join(name);
+/// A certificate for recordings, PEM, and its private key.
+pub fn recipient(dir: &Path) -> Result<(String, PrivateKey)> {
+    let at = |name: &str| dir.join(name);
     run(Command::new("openssl")
         .args([
             "req",
@@ -131,24 +131,40 @@ async fn a_seek_into_two_hours_opens_its_own_segments_in_constant_memory() -> Re
         .arg("-out")
         .arg(at("certificate.pem")))?;
     let certificate = std::fs::read_to_string(at("certificate.pem"))?;
-    let private = PrivateKey::from_pkcs8_pem(&std::fs::read_to_string(at("key.pem"))?)?;
+    Ok((certificate, PrivateKey::from_pkcs8_pem(&std::fs::read_to_string(at("key.pem"))?)?))
+}
+
+/// The sealed file, opened; what is held from here on is the cost of a seek.
+pub async fn opened(path: &Path, id: Uuid, private: &PrivateKey) -> Result<(Plaintext<OnDisk>, usize)> {
+    let file = File::open(path)?;
+    let mut envelope = vec![0; 4096];
+    file.read_exact_at(&mut envelope, 0)?;
+    anyhow::ensure!(envelope_len(&envelope)? == 4096);
+    let key: DataKey = open_envelope(&envelope, private)?;
+    let held = HELD.load(Ordering::Relaxed);
+    PEAK.store(held, Ordering::Relaxed);
+    Ok((Plaintext::open(OnDisk(file), id, &key).await?, held))
+}
+
+/// Most bytes held at a time since `held` was.
+pub fn peak_since(held: usize) -> usize {
+    PEAK.load(Ordering::Relaxed).saturating_sub(held)
+}
+
+#[tokio::test]
+async fn a_seek_into_two_hours_opens_its_own_segments_in_constant_memory() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (certificate, private) = recipient(dir.path())?;
     let mut costs = Vec::new();
     for seconds in [600u32, 7200] {
-        let path = at(&seconds.to_string());
+        let path = dir.path().join(seconds.to_string());
         let (id, index) = record(&path, &certificate, seconds)?;
-        let file = File::open(&path)?;
-        let mut envelope = vec![0; 4096];
-        file.read_exact_at(&mut envelope, 0)?;
-        anyhow::ensure!(envelope_len(&envelope)? == 4096);
-        let key: DataKey = open_envelope(&envelope, &private)?;
-        let held = HELD.load(Ordering::Relaxed);
-        PEAK.store(held, Ordering::Relaxed);
-        let plaintext = Plaintext::open(OnDisk(file), id, &key).await?;
+        let (plaintext, held) = opened(&path, id, &private).await?;
         let opened_at_start = plaintext.segments_opened();
         let voice = Voice::open(plaintext, index, u64::from(seconds) * 1000).await?;
         let second = u64::from(seconds) * 3 / 4;
         let first_byte = voice.read(44 + second * 32_000..44 + second * 32_000 + 2).await?;
-        let peak = PEAK.load(Ordering::Relaxed) - held;
+        let peak = peak_since(held);
         let sample = i16::from_le_bytes(first_byte.as_slice().try_into().context("two bytes")?);
         assert_ne!(sample, 0);
         println!(
