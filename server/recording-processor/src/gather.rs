@@ -2,9 +2,10 @@
 
 use crate::{
     completeness::Patience,
-    project::{Facts, dns_of, overlap, persons_of, project},
+    project::{Facts, dns_of, overlap, persons_of, project, too_long},
     timeline::Timeline,
 };
+use hindsight_management::ManagementError;
 use hindsight_model::Event;
 use hindsight_store::{
     Connection, StoreError, dns, events, interactions, persons, presence,
@@ -36,7 +37,7 @@ async fn facts(db: &mut Connection, id: InteractionId, now: Timestamp) -> Result
     let log: Vec<Event> = log.into_iter().filter_map(|entry| entry.event).collect();
     let timeline = Timeline::of(&log);
     join_uncommanded(db, id, &timeline, now).await?;
-    let recordings = recordings::of_interaction(db, id).await?;
+    let recordings = owned(db, id, &timeline).await?;
     let dns = dns_of(&timeline, &recordings);
     let mut facts = Facts { timeline, recordings, ..Facts::default() };
     if let Some(known) = interactions::by_id(db, id).await? {
@@ -68,6 +69,33 @@ async fn facts(db: &mut Connection, id: InteractionId, now: Timestamp) -> Result
         }
     }
     Ok(facts)
+}
+
+/// What the interaction owns. A desktop that lost its link does not learn that a call is over: its screen belongs to the
+/// call no longer than policy lets after-call work be captured.
+async fn owned(
+    db: &mut Connection,
+    id: InteractionId,
+    timeline: &Timeline,
+) -> Result<Vec<recordings::Owned>, StoreError> {
+    let mut owned = recordings::of_interaction(db, id).await?;
+    let Some(ended_at) = timeline.ended_at else { return Ok(owned) };
+    let after_call_ms = i64::from(after_call_seconds(db).await?) * 1000;
+    for one in owned.iter_mut().filter(|one| !one.recording.is_voice()) {
+        if let Some(to_ms) = too_long(one, ended_at.plus_ms(after_call_ms)) {
+            recordings::end_by(db, id, one.recording.id(), to_ms).await?;
+            one.to_ms = Some(to_ms);
+        }
+    }
+    Ok(owned)
+}
+
+async fn after_call_seconds(db: &mut Connection) -> Result<u32, StoreError> {
+    match hindsight_management::capture_policy(db).await {
+        Ok(policy) => Ok(policy.after_call_seconds),
+        Err(ManagementError::Store(error)) => Err(error),
+        Err(error) => Err(StoreError::damaged("capture policy", error)),
+    }
 }
 
 /// Captures taken without a command (the desktop was offline) belong to the calls at their DN and time.
