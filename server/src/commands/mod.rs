@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod config;
+mod damage;
 pub mod enrol;
 pub mod init;
 pub mod key;

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::RecordingCommand,
-    commands::{COMMAND_LINE, database},
+    commands::{COMMAND_LINE, damage::missing, database},
     data_directory::DataDirectory,
     output::say,
 };
@@ -16,7 +16,10 @@ use hindsight_recording_processor::repair::RecoveryRecord;
 use hindsight_seal::{
     DataKey, HEADER_LEN, Opener, PrivateKey, SEGMENT_LEN, Verifier, envelope_len, open_envelope,
 };
-use hindsight_store::{DirectoryObjects, ObjectKey, ObjectKind, audit};
+use hindsight_store::{
+    DirectoryObjects, ObjectKey, ObjectKind, audit,
+    recordings::{self, Recording},
+};
 use hindsight_wire::{Timestamp, manifest::Manifest};
 use std::{
     fs::{self, File, OpenOptions},
@@ -257,6 +260,7 @@ async fn export(data: &DataDirectory, recording: RecordingId, out: &Path) -> any
     };
     audit::append(&mut write, &record).await?;
     write.commit().await?;
+    let known = recordings::by_id(&mut *database.read().await?, recording).await?;
     database.close().await;
     for kind in [ObjectKind::Envelope, ObjectKind::Payload] {
         let path = object(data, recording, kind)?;
@@ -273,5 +277,26 @@ async fn export(data: &DataDirectory, recording: RecordingId, out: &Path) -> any
             say(&copy.display().to_string());
         }
     }
-    Ok(())
+    match known {
+        Some(known) => as_received(data, &known),
+        None => Ok(()),
+    }
+}
+
+/// Whether the payload is still what was received. If not, says what of the media is missing, and fails: the export is
+/// there all the same.
+fn as_received(data: &DataDirectory, known: &Recording) -> anyhow::Result<()> {
+    let recording = known.id();
+    let payload = object(data, recording, ObjectKind::Payload)?;
+    let (size, sha256) = digest(&payload)?;
+    if (size, sha256.as_str()) == (known.payload_size, known.payload_sha256.as_str()) {
+        return Ok(());
+    }
+    say("--  the payload is not what was received: it is damaged");
+    ensure!(data.crypto().is_dir(), "exported, but damaged; what is missing cannot be told without the keys");
+    let envelope = read(&object(data, recording, ObjectKind::Envelope)?)?;
+    let key = audited_key(data, recording, &envelope)?;
+    let missing = missing(&payload, known, &key)?;
+    missing.iter().for_each(|line| say(&format!("--  missing: {line}")));
+    bail!("exported, but damaged: {}", missing.join("; "));
 }
