@@ -119,9 +119,9 @@ fn processor_time_at_end(child: &Child) -> anyhow::Result<f64> {
     }
 }
 
-/// Structural similarity of two recordings, where the scene is still.
+/// Structural similarity of two recordings, where the scene is still; as RGB, because ours is BT.709 and ffmpeg's BT.601.
 fn ssim(one: &Path, reference: &Path, frame_rate: u32) -> anyhow::Result<f64> {
-    let picked = format!("fps={frame_rate},select='{STILL}',setpts=N/{frame_rate}/TB,format=yuv420p");
+    let picked = format!("fps={frame_rate},select='{STILL}',setpts=N/{frame_rate}/TB,format=gbrp");
     let graph = format!("[0:v]{picked}[a];[1:v]{picked}[b];[a][b]ssim");
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-i"])
