@@ -12,6 +12,7 @@
 //! - [`recorder`]: `hindsight-recorder` signed in as an agent.
 //! - [`console`]: the web API as the console uses it.
 //! - [`speech`]: comparing what was played with what was recorded.
+//! - [`wayland`]: a headless Wayland session with its portal.
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -31,3 +32,4 @@ pub mod recorder;
 pub mod scenario;
 pub mod site;
 pub mod speech;
+pub mod wayland;

@@ -10,6 +10,7 @@ mod display;
 mod masks;
 mod monitors;
 mod rig;
+mod scrap;
 mod video;
 
 use display::{Display, Drawing};

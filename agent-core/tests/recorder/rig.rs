@@ -175,6 +175,7 @@ pub struct Segment {
     pub id: u32,
     pub mode: u32,
     pub creator: u32,
+    pub attached: u32,
 }
 
 pub fn shared_segments() -> Vec<Segment> {
@@ -182,7 +183,8 @@ pub fn shared_segments() -> Vec<Segment> {
     let segment = |line: &str| {
         let columns: Vec<&str> = line.split_ascii_whitespace().collect();
         let (id, mode) = (columns[1].parse().unwrap(), u32::from_str_radix(columns[2], 8).unwrap());
-        Segment { id, mode, creator: columns[4].parse().unwrap() }
+        let (creator, attached) = (columns[4].parse().unwrap(), columns[6].parse().unwrap());
+        Segment { id, mode, creator, attached }
     };
     table.lines().skip(1).map(segment).collect()
 }

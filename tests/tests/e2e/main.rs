@@ -17,3 +17,4 @@ mod seal;
 mod seek;
 mod spool_faults;
 mod torture;
+mod wayland;

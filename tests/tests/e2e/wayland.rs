@@ -1,0 +1,186 @@
+//! Wayland: a headless sway, captured through the desktop portal and PipeWire as an agent's desktop would be.
+
+use crate::fixture::Fixture;
+use anyhow::{Context, Result, ensure};
+use hindsight_tests::{
+    console::{Console, media},
+    process::{Program, built, eventually, run, run_with_input},
+    recorder,
+    scenario::{CUSTOMER_DN, talk},
+    wayland::{FIRST, Session},
+};
+use serde_json::Value;
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+/// Four colours, one a quarter: upper left, upper right, lower left, lower right.
+type Quarters = [[u8; 3]; 4];
+
+const BEFORE: Quarters = [[200, 40, 40], [40, 200, 40], [40, 40, 200], [200, 200, 40]];
+const AFTER: Quarters = [[200, 200, 40], [40, 40, 200], [40, 200, 40], [200, 40, 40]];
+
+/// Makes a picture of four quarters for the background.
+fn write_picture(path: &Path, quarters: Quarters) -> Result<()> {
+    let mut convert = Command::new("convert");
+    convert.args(["-size", "320x180"]);
+    for row in quarters.chunks(2) {
+        convert.arg("(");
+        for [red, green, blue] in row {
+            convert.arg(format!("xc:rgb({red},{green},{blue})"));
+        }
+        convert.args(["+append", ")"]);
+    }
+    run(convert.arg("-append").arg(format!("png24:{}", path.display())))?;
+    Ok(())
+}
+
+/// The colour in the middle of each quarter, of each picture of a recording.
+fn quarters(movie: &[u8], (width, height): (usize, usize)) -> Result<Vec<Quarters>> {
+    let mut decode = Command::new("ffmpeg");
+    decode.args(["-v", "error", "-i", "pipe:0", "-vsync", "passthrough", "-f", "rawvideo"]);
+    let pixels = run_with_input(decode.args(["-pix_fmt", "rgb24", "pipe:1"]), movie)?;
+    ensure!(pixels.len() % (width * height * 3) == 0, "pictures of another size than {width}×{height}");
+    let colour = |picture: &[u8], x: usize, y: usize| {
+        let at = (y * width + x) * 3;
+        [picture[at], picture[at + 1], picture[at + 2]]
+    };
+    let (left, right, upper, lower) = (width / 4, width * 3 / 4, height / 4, height * 3 / 4);
+    let of = |picture: &[u8]| {
+        [(left, upper), (right, upper), (left, lower), (right, lower)].map(|(x, y)| colour(picture, x, y))
+    };
+    Ok(pixels.chunks_exact(width * height * 3).map(of).collect())
+}
+
+fn like(shown: &Quarters, wanted: &Quarters) -> bool {
+    shown.iter().flatten().zip(wanted.iter().flatten()).all(|(a, b)| a.abs_diff(*b) <= 12)
+}
+
+/// The consent that is kept, and when it was. The portal may give the same name to the next token, too.
+fn consent(session: &Session) -> Result<(Value, SystemTime)> {
+    let path = session.consent_file();
+    let kept: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    ensure!(kept["token"].is_string(), "a token");
+    Ok((kept, std::fs::metadata(&path)?.modified()?))
+}
+
+async fn movies(console: &Console, call: &Value) -> Result<Vec<Vec<u8>>> {
+    let mut movies = Vec::new();
+    for file in media(call, "screen") {
+        movies.push(console.bytes(file["mediaUrl"].as_str().context("mediaUrl")?).await?);
+    }
+    Ok(movies)
+}
+
+/// Row 11: two calls, one question to the agent; the pictures show what was drawn, also after the monitor is turned.
+#[tokio::test]
+async fn calls_in_a_wayland_session_are_recorded_and_the_agent_is_asked_once() -> Result<()> {
+    let mut f = Fixture::new("frame_rate = 5");
+    f.scenario.site.start().await?;
+    let dir = f.dir().join("desktop");
+    std::fs::create_dir_all(&dir)?;
+    let (before, after) = (dir.join("before.png"), dir.join("after.png"));
+    write_picture(&before, BEFORE)?;
+    write_picture(&after, AFTER)?;
+    let session = Session::start(&dir, &format!("output * bg {} stretch", before.display())).await?;
+    let mut command = recorder::command(&f.scenario.site, &dir, &f.scenario.agent("", "auto"), &[])?;
+    let mut program =
+        Program::spawn("hindsight-recorder", session.enter(&mut command), &dir.join("recorder.log"))?;
+    program.wait_for_log("link is open", Duration::from_secs(20)).await?;
+    let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
+    let console = f.console().await?;
+
+    f.scenario.call(&mut customer, &mut agent).await?;
+    program.wait_for_log("capture started", Duration::from_secs(20)).await?;
+    let (_, first) = consent(&session)?;
+    talk(Duration::from_secs(3)).await;
+    session.sway(&["output", "*", "bg", &after.to_string_lossy(), "stretch"])?;
+    talk(Duration::from_secs(3)).await;
+    session.sway(&["output", FIRST, "transform", "90"])?;
+    talk(Duration::from_secs(3)).await;
+    // This portal hands over a picture only when something changes.
+    session.sway(&["output", "*", "bg", &before.to_string_lossy(), "stretch"])?;
+    talk(Duration::from_secs(3)).await;
+    customer.hang_up().await?;
+    let call = console.wait_until_complete(CUSTOMER_DN, Duration::from_secs(60)).await?;
+    let parts = movies(&console, &call).await?;
+    ensure!(parts.len() == 2, "{} parts: turning the monitor opens the next", parts.len());
+    let wide = quarters(&parts[0], (640, 360))?;
+    let tall = quarters(&parts[1], (360, 640))?;
+    println!("{} and {} pictures; the first shows {:?}", wide.len(), tall.len(), wide.first());
+    assert!(wide.first().is_some_and(|shown| like(shown, &BEFORE)), "{:?}", wide.first());
+    assert!(wide.last().is_some_and(|shown| like(shown, &AFTER)), "{:?}", wide.last());
+    assert!(tall.last().is_some_and(|shown| like(shown, &BEFORE)), "{:?}", tall.last());
+
+    let (_, second) = consent(&session)?;
+    assert!(second > first, "the second part used the token, and the portal gave the next");
+    f.scenario.call(&mut customer, &mut agent).await?;
+    talk(Duration::from_secs(3)).await;
+    customer.hang_up().await?;
+    eventually("the second call's screen", Duration::from_secs(60), || async {
+        ensure!(consent(&session)?.1 > second, "the second call has not used the token yet");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(session.times_asked(), 1, "the agent is asked once");
+    program.terminate(Duration::from_secs(20)).await?;
+    f.scenario.site.stop().await
+}
+
+/// What the recorder says of the session's monitors.
+fn probe(session: &Session, dir: &Path) -> Result<Value> {
+    let mut command = Command::new(built("hindsight-recorder")?);
+    command.arg("probe").env("HINDSIGHT_RECORDER_DATA_DIR", dir.join("data"));
+    let found: Value = serde_json::from_slice(&run(session.enter(&mut command))?)?;
+    let wayland = found.as_array().and_then(|all| all.iter().find(|one| one["backend"] == "wayland"));
+    wayland.cloned().context("the recorder knows Wayland")
+}
+
+/// A refusal is a refusal; a monitor that was not shared, and another one than last time, are told.
+#[tokio::test]
+async fn a_refusal_and_another_monitor_than_the_agent_shared_are_told() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let dir = directory.path();
+    let session = Session::start(dir, "").await?;
+
+    session.chooser("exit 1")?;
+    let refused = probe(&session, dir)?;
+    println!("refused: {}", refused["error"]);
+    assert!(refused["error"].as_str().is_some_and(|why| why.contains("the screens may not be captured")));
+    assert!(!session.consent_file().exists());
+
+    session.chooser(&format!("echo {FIRST}"))?;
+    let shared = probe(&session, dir)?;
+    assert_eq!(shared["error"], Value::Null, "{shared}");
+    assert_eq!(shared["monitors"][0]["name"], FIRST);
+    assert_eq!(
+        (&shared["monitors"][0]["width"], &shared["monitors"][0]["height"]),
+        (&640.into(), &360.into())
+    );
+    let remarks = shared["remarks"].to_string();
+    assert!(!remarks.contains("shared"), "{remarks}");
+    let (_, first) = consent(&session)?;
+
+    // A second monitor: the portal shares the one that it was told to; what is missing is told.
+    session.sway(&["create_output"])?;
+    let restored = probe(&session, dir)?;
+    assert_eq!(session.times_asked(), 2, "the consent was enough");
+    assert!(consent(&session)?.1 > first, "a token is good once: the next one is kept");
+    assert_eq!(restored["monitors"].as_array().map(Vec::len), Some(1));
+    let remarks = restored["remarks"].to_string();
+    assert!(remarks.contains("monitor HEADLESS-2 is not shared"), "{remarks}");
+
+    // The monitor has another size than the one that was consented to: what is shared is told as another one.
+    session.sway(&["--", "output", FIRST, "mode", "--custom", "720x400@60Hz"])?;
+    let other = probe(&session, dir)?;
+    println!("another monitor: {other}");
+    assert_eq!((&other["monitors"][0]["width"], &other["monitors"][0]["height"]), (&720.into(), &400.into()));
+    let remarks = other["remarks"].to_string();
+    assert!(
+        remarks.contains("shares 720×400 at 0,0, which was not shared when the agent consented"),
+        "{remarks}"
+    );
+    Ok(())
+}
