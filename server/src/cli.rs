@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use hindsight_model::{RecordingId, Role};
+use hindsight_store::api_tokens::Right;
 use hindsight_wire::enrolment::DeviceKind;
 use std::path::PathBuf;
 
@@ -30,6 +31,9 @@ pub enum Command {
     /// Lets desktops and components on other hosts enrol.
     #[command(subcommand)]
     Enrol(EnrolCommand),
+    /// Lets other systems (chat, e-mail, CRM) announce interactions of agents or pause recordings.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Checks, opens and exports recordings.
     #[command(subcommand)]
     Recording(RecordingCommand),
@@ -111,6 +115,26 @@ pub enum EnrolCommand {
 }
 
 #[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Makes a token for a system and prints it once; one that it had before is good no more.
+    New {
+        /// Name of the system, as it stands in events and in the audit log.
+        name: String,
+        /// What it may do: `announce` (announce and end interactions), `pause` (pause and resume recordings). Repeat it
+        /// for both.
+        #[arg(long = "right", value_parser = right, default_value = "announce")]
+        rights: Vec<Right>,
+    },
+    /// Lists the systems that have a token.
+    List,
+    /// Refuses a system's token from now on.
+    Revoke {
+        /// Name of the system.
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
 pub enum RecordingCommand {
     /// Checks a recording at rest: signatures, hashes, and every segment where the keys are on this host.
     Verify {
@@ -154,6 +178,11 @@ pub enum KeyCommand {
         #[arg(long, default_value = "")]
         certificate: String,
     },
+}
+
+fn right(text: &str) -> Result<Right, String> {
+    let found = Right::ALL.into_iter().find(|right| right.as_str() == text);
+    found.ok_or_else(|| format!("no right `{text}`: announce or pause"))
 }
 
 fn device_kind(text: &str) -> Result<DeviceKind, String> {

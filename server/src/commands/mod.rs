@@ -9,6 +9,7 @@ pub mod key;
 pub mod migrate;
 pub mod openapi;
 pub mod recording;
+pub mod token;
 
 use crate::data_directory::DataDirectory;
 use anyhow::Context;

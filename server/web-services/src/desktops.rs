@@ -44,7 +44,7 @@ pub struct DesktopView {
     state: &'static str,
     /// Who is signed in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    person: Option<PersonView>,
+    person: Option<SeatedPerson>,
     /// The DN where they sit.
     #[serde(skip_serializing_if = "Option::is_none")]
     dn: Option<String>,
@@ -75,7 +75,7 @@ pub struct DesktopView {
 /// Who is signed in.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PersonView {
+pub struct SeatedPerson {
     login: String,
     name: String,
     /// Takes interactions.
@@ -164,7 +164,7 @@ pub(crate) async fn list(State(app): State<App>, user: User) -> Result<Json<Desk
             Some(Session { person, seat: Seat::Desktop { dn, .. }, .. }) => {
                 let state = agent_states::of(&mut db, person).await?;
                 let known = persons::by_id(&mut db, person).await?;
-                let view = known.map(|known| PersonView {
+                let view = known.map(|known| SeatedPerson {
                     login: known.login,
                     name: known.name,
                     ready: state.ready,
@@ -193,7 +193,7 @@ impl DesktopView {
 fn view(
     device: Device,
     said: Option<Desktop>,
-    (person, dn): (Option<PersonView>, Option<String>),
+    (person, dn): (Option<SeatedPerson>, Option<String>),
     linked: bool,
     since: Option<Timestamp>,
 ) -> DesktopView {

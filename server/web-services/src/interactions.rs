@@ -2,12 +2,13 @@
 
 use crate::{
     error::{ApiError, ErrorBody},
+    event_history::{EventView, history},
     input::{Asked, Named},
     session::User,
     state::App,
 };
 use axum::{Json, Router, extract::State, routing::get};
-use hindsight_model::event::{EndCause, Event, What};
+use hindsight_model::event::{Event, What};
 use hindsight_search::{Cursor, Filter, Page, find, may_see};
 use hindsight_store::{
     Connection, StoreError, audit, events,
@@ -17,11 +18,10 @@ use hindsight_store::{
 };
 use hindsight_wire::{
     InteractionId, RecordingId, Timestamp,
-    agent::Medium,
     manifest::{Media, Party, Pause, TrackQuality, VoiceTrack},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// Interactions on a page, unless asked otherwise.
@@ -210,20 +210,6 @@ pub struct GapView {
     #[serde(skip_serializing_if = "Option::is_none")]
     dn: Option<String>,
     reason: String,
-}
-
-/// Something that happened.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EventView {
-    #[schema(format = DateTime)]
-    at: String,
-    offset_ms: i64,
-    /// As in the event log: `call-offered`, `recording-paused`, …
-    #[serde(rename = "type")]
-    kind: String,
-    /// For people.
-    text: String,
 }
 
 /// Find interactions, newest first.
@@ -464,76 +450,10 @@ fn quality(quality: &TrackQuality) -> QualityView {
     QualityView { track, received, expected, lost, late, max_jitter, state }
 }
 
-/// As [`kind`] names it.
-const SESSION_ENDED: &str = "session-ended";
-
-fn history(this: &Interaction, log: &[Event]) -> Vec<EventView> {
-    let view = |event: &Event| EventView {
-        at: event.at.to_string(),
-        offset_ms: event.at.ms_since(this.started_at),
-        kind: kind(event),
-        text: describe(&event.what),
-    };
-    let mut views: Vec<(Timestamp, EventView)> = log.iter().map(|event| (event.at, view(event))).collect();
-    views.sort_by_key(|(at, _)| *at);
-    // Each party's leg has a session of its own: those that ended alike are one line.
-    let mut told = BTreeSet::new();
-    views.retain(|(_, view)| view.kind != SESSION_ENDED || told.insert(view.text.clone()));
-    views.into_iter().map(|(_, view)| view).collect()
-}
-
-fn kind(event: &Event) -> String {
-    let json = serde_json::to_value(&event.what).unwrap_or_default();
-    json.get("type").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()
-}
-
 fn attached(log: &[Event]) -> BTreeMap<String, String> {
     let announced = log.iter().find_map(|event| match &event.what {
         What::InteractionAnnounced(announced) => Some(announced.attached.clone()),
         _ => None,
     });
     announced.unwrap_or_default()
-}
-
-fn describe(what: &What) -> String {
-    match what {
-        What::CallOffered { caller, dialled, .. } => format!("{caller} calls {dialled}"),
-        What::CallEstablished { parties } => {
-            let numbers: Vec<&str> = parties.iter().map(|party| party.number.as_str()).collect();
-            format!("answered: {}", numbers.join(", "))
-        }
-        What::CallHeld { by } => format!("{by} put the call on hold"),
-        What::CallRetrieved { by } => format!("{by} took the call back"),
-        What::CallEnded { by: Some(by), .. } => format!("{by} ended the call"),
-        What::CallEnded { cause: EndCause::NotFound, by: None } => {
-            "the call ended: no phone is registered at the number called, or there is no such number"
-                .to_owned()
-        }
-        What::CallEnded { cause, by: None } => {
-            let cause = serde_json::to_value(cause).unwrap_or_default();
-            format!("the call ended: {}", cause.as_str().unwrap_or_default().replace('-', " "))
-        }
-        What::RecordingStarted { by, .. } => format!("recording started ({by})"),
-        What::RecordingPaused { by, reason } => format!("recording paused by {by}: {reason}"),
-        What::RecordingResumed { by } => format!("recording resumed by {by}"),
-        What::RecordingStopped { by } => format!("recording stopped ({by})"),
-        What::RecordingFailed { reason } => format!("recording failed: {reason}"),
-        What::RecordingOpened { .. } => "the media server opened a recording".to_owned(),
-        What::ScreenStarted { dn, recordings, .. } => {
-            format!("screen capture started at {dn}, monitors: {}", recordings.len())
-        }
-        What::ScreenGap { dn, reason } => format!("no screen from {dn}: {reason}"),
-        What::CallRinging { dn, .. } => format!("{dn} rings"),
-        What::InteractionAnnounced(announced) => {
-            let kind = match announced.medium {
-                Medium::Voice => "call",
-                Medium::Chat => "chat",
-                Medium::Email => "e-mail",
-                Medium::WorkItem => "piece of work",
-            };
-            format!("{} announced a {kind} from {} for {}", announced.by, announced.from, announced.dn)
-        }
-        What::InteractionEnded { by } => format!("{by} ended it"),
-        What::SessionEnded(record) => format!("media sessions over, status {}", record.status),
-    }
 }

@@ -6,7 +6,7 @@
 //! - [`link`]: the live WebSocket of devices; which desktop captures for which call.
 //! - [`updates`]: updates of desktops.
 //! - [`uploads`], [`manifests`]: how an upload becomes a recording, and its receipt.
-//! - [`interactions`], [`control`], [`media`], [`desktops`]: what the console shows and does; [`rights`]: who may.
+//! - [`interactions`], [`event_history`], [`control`], [`media`], [`desktops`]: what the console shows and does; [`rights`]: who may.
 //! - [`announce`]: interactions that other systems announce.
 //! - [`console`], [`openapi`], [`telemetry`]: pages, description, figures.
 
@@ -19,6 +19,7 @@ pub mod desktop;
 pub mod desktops;
 pub mod devices;
 pub mod error;
+pub mod event_history;
 pub mod headers;
 pub mod history;
 pub mod input;

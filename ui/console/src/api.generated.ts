@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v2/desktop/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The agent's own interactions, newest first; mutual TLS and the token of the sign-in at this desktop. */
+        get: operations["own_recordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/desktop/sign-in": {
         parameters: {
             query?: never;
@@ -15,6 +32,23 @@ export interface paths {
         put?: never;
         /** Sign in at a desktop; mutual TLS. */
         post: operations["sign_in_at_desktop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/desktops": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every desktop, for those who look after them. */
+        get: operations["list_desktops"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -83,7 +117,8 @@ export interface paths {
         /** Find interactions, newest first. */
         get: operations["list_interactions"];
         put?: never;
-        post?: never;
+        /** Announce an interaction of an agent. */
+        post: operations["announce_interaction"];
         delete?: never;
         options?: never;
         head?: never;
@@ -107,6 +142,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/interactions/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End an interaction that was announced; ending it twice changes nothing. */
+        post: operations["end_interaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/interactions/{id}/recording": {
         parameters: {
             query?: never;
@@ -116,7 +168,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Control the recording of a call that is going on; answered when the media server has confirmed. */
+        /** Control the recording of an interaction that is going on; answered when it is confirmed. */
         post: operations["control"];
         delete?: never;
         options?: never;
@@ -228,6 +280,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/updates/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file of the updates, for desktops; a transfer that broke off goes on by `Range: bytes=N-`. */
+        get: operations["update_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/uploads": {
         parameters: {
             query?: never;
@@ -325,6 +394,36 @@ export interface components {
             login: string;
             name: string;
         };
+        /** @description An interaction of an agent. */
+        Announce: {
+            /** @description The agent: their login, or the DN where they sit. */
+            agent: string;
+            /** @description Data that belongs to it, shown to the agent and kept with it. */
+            attached?: {
+                [key: string]: string;
+            };
+            /** @description Number or address of who began it. */
+            from: string;
+            /** @description `chat`, `email` or `work-item`. Calls are announced by the SIP server. */
+            medium: string;
+            /** @description Number or address that it was for. */
+            to?: string;
+        };
+        /** @description What became of it. */
+        AnnounceDone: {
+            /**
+             * Format: uuid
+             * @description The interaction, for its end and its recording.
+             */
+            id: string;
+            /** @description Whether policy asks for the agent's screens. */
+            recorded: boolean;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            startedAt: string;
+        };
         /** @description Body of a request for an enrolment code. */
         CodeRequest: {
             /** @description Which kinds of devices it may enrol. */
@@ -361,6 +460,40 @@ export interface components {
             /** Format: int64 */
             toMs: number;
         };
+        /** @description All desktops. */
+        DesktopList: {
+            /** @description Those with problems first, then by name. */
+            items: components["schemas"]["DesktopView"][];
+        };
+        /** @description One desktop. */
+        DesktopView: {
+            /** Format: uuid */
+            device: string;
+            /** @description The DN where they sit. */
+            dn?: string | null;
+            lastFailure?: components["schemas"]["FailureView"] | null;
+            lastOffline?: components["schemas"]["OfflineView"] | null;
+            /**
+             * Format: date-time
+             * @description Since when it has its link.
+             */
+            linkedSince?: string | null;
+            /** @description Host name. */
+            name: string;
+            person?: components["schemas"]["SeatedPerson"] | null;
+            /** @description What is wrong, as it says itself. */
+            problems: components["schemas"]["ProblemView"][];
+            /**
+             * Format: date-time
+             * @description Last heard of.
+             */
+            seenAt?: string | null;
+            spool?: components["schemas"]["SpoolView"] | null;
+            /** @description `linked`, `offline` (somebody is signed in), `idle` (nobody is), `revoked`. */
+            state: string;
+            /** @description Version of its program; absent: it never had a link. */
+            version?: string | null;
+        };
         /** @description A device, as administrators see it. */
         DeviceView: {
             /** Format: date-time */
@@ -373,6 +506,19 @@ export interface components {
             /** Format: date-time */
             notAfter: string;
             revoked: boolean;
+        };
+        /** @description It is over. */
+        EndDone: {
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            endedAt: string;
+            /**
+             * Format: uuid
+             * @description The interaction.
+             */
+            id: string;
         };
         /** @description Body of every failure. */
         ErrorBody: {
@@ -397,6 +543,12 @@ export interface components {
             /** @description As in the event log: `call-offered`, `recording-paused`, … */
             type: string;
         };
+        /** @description A capture that failed. */
+        FailureView: {
+            /** Format: date-time */
+            at: string;
+            reason: string;
+        };
         /** @description Something that should have been recorded and is not there. */
         GapView: {
             /** @description Where; absent: not of one DN. */
@@ -407,6 +559,10 @@ export interface components {
         };
         /** @description An interaction with everything known of it. */
         InteractionDetail: components["schemas"]["InteractionSummary"] & {
+            /** @description Data that came with its announcement. */
+            attached?: {
+                [key: string]: string;
+            };
             eventHistory: components["schemas"]["EventView"][];
             gaps: components["schemas"]["GapView"][];
             mediaFiles: components["schemas"]["MediaFile"][];
@@ -427,6 +583,8 @@ export interface components {
             durationMs?: number | null;
             /** Format: uuid */
             id: string;
+            /** @description `voice`, `chat`, `email` or `work-item`. */
+            medium: string;
             /** @description Recording was paused in it. */
             paused: boolean;
             /** @description A recording of it was cut by a crash and repaired. */
@@ -486,6 +644,18 @@ export interface components {
             /** Format: int32 */
             width?: number | null;
         };
+        /** @description A span without a link, by the desktop's clock. */
+        OfflineView: {
+            /**
+             * Format: int64
+             * @description Captures that it took meanwhile.
+             */
+            captures: number;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+        };
         /** @description Body of a change of password. */
         PasswordChange: {
             /** @description The password so far. */
@@ -528,6 +698,18 @@ export interface components {
             /** @description `agent`, `supervisor`, `administrator`, `auditor`. */
             roles: string[];
         };
+        /** @description Something that keeps a desktop from its work. */
+        ProblemView: {
+            /** @description For people. */
+            detail: string;
+            /**
+             * @description `link`, `refused`, `capture`, `disk-low`, `disk-full`, `upload-refused`, `upload-backlog`, `clock`, `key-store`,
+             *     `restarted` or `other`.
+             */
+            kind: string;
+            /** Format: date-time */
+            since: string;
+        };
         /** @description Packets of a track. */
         QualityView: {
             /** Format: int64 */
@@ -554,6 +736,20 @@ export interface components {
             uploads: boolean;
         };
         /** @description Who is signed in. */
+        SeatedPerson: {
+            login: string;
+            name: string;
+            /** @description Takes interactions. */
+            ready: boolean;
+            /** @description Why not. */
+            reason?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since?: string | null;
+        };
+        /** @description Who is signed in. */
         SessionView: {
             /** @description For the `X-CSRF-Token` header of requests that change something. */
             csrfToken: string;
@@ -568,6 +764,25 @@ export interface components {
             login: string;
             /** @description Password. */
             password: string;
+        };
+        /** @description Recordings without a receipt. */
+        SpoolView: {
+            /**
+             * Format: date-time
+             * @description When it said so.
+             */
+            at: string;
+            /** Format: int64 */
+            freeBytes: number;
+            /**
+             * Format: int64
+             * @description Refused by the server, kept there.
+             */
+            refused: number;
+            /** Format: int64 */
+            waiting: number;
+            /** Format: int64 */
+            waitingBytes: number;
         };
         /** @description A party's track. */
         TrackView: {
@@ -584,6 +799,52 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    own_recordings: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description `Bearer` and the token of the sign-in */
+                Authorization: string;
+            };
+            path: {
+                /** @description At most so many, up to 200. */
+                limit: number | null;
+                /** @description `next` of the page before. */
+                cursor: string | null;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InteractionPage"];
+                };
+            };
+            /** @description No device certificate, or nobody is signed in with this token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The site does not show agents their recordings */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     sign_in_at_desktop: {
         parameters: {
             query?: never;
@@ -627,6 +888,35 @@ export interface operations {
             };
             /** @description Too many attempts */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_desktops: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DesktopList"];
+                };
+            };
+            /** @description For supervisors and administrators */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -808,6 +1098,71 @@ export interface operations {
             };
         };
     };
+    announce_interaction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `Bearer` and the token of a system that may announce; or a session of an administrator */
+                Authorization?: string | null;
+                /** @description Makes a request that is sent twice one interaction */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Announce"];
+            };
+        };
+        responses: {
+            /** @description It was announced with this key before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnnounceDone"];
+                };
+            };
+            /** @description It goes on from now */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnnounceDone"];
+                };
+            };
+            /** @description No token, or not a good one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token or the person may not announce */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No such agent, nowhere to find them, or the key was used for something else */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     detail: {
         parameters: {
             query?: never;
@@ -840,11 +1195,58 @@ export interface operations {
             };
         };
     };
+    end_interaction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `Bearer` and the token of the system that announced it; or a session of an administrator */
+                Authorization?: string | null;
+            };
+            path: {
+                /** @description The interaction */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is over */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndDone"];
+                };
+            };
+            /** @description The token or the person may not end interactions */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It was not announced, or not by this system */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     control: {
         parameters: {
             query?: never;
-            header: {
-                "X-CSRF-Token": string;
+            header?: {
+                /** @description With a session cookie */
+                "X-CSRF-Token"?: string | null;
+                /** @description `Bearer` and the token of a system that may pause */
+                Authorization?: string | null;
             };
             path: {
                 /** @description The interaction */
@@ -867,7 +1269,7 @@ export interface operations {
                     "application/json": components["schemas"]["ControlDone"];
                 };
             };
-            /** @description Your roles do not allow this: agents may not stop what policy records */
+            /** @description Not allowed: agents may not stop what policy records, systems only pause and resume */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1212,6 +1614,47 @@ export interface operations {
             };
             /** @description The new password will not do */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    update_file: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `update.json`, `update.json.minisig` or a package named there */
+                file: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description Its end */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description No such file: no update is offered */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

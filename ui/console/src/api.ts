@@ -8,6 +8,8 @@ export type InteractionSummary = Schemas['InteractionSummary'];
 export type InteractionDetail = Schemas['InteractionDetail'];
 export type MediaFile = Schemas['MediaFile'];
 export type Page = Schemas['InteractionPage'];
+export type Desktops = Schemas['DesktopList'];
+export type Desktop = Schemas['DesktopView'];
 export type Peaks = Schemas['PeaksBody'];
 
 export interface Query { agent?: string; number?: string; from?: string; to?: string }
@@ -69,5 +71,6 @@ export const api = {
     return request<Page>('GET', `/api/v2/interactions?${params}`);
   },
   interaction: (id: string) => request<InteractionDetail>('GET', `/api/v2/interactions/${encodeURIComponent(id)}`),
+  desktops: () => request<Desktops>('GET', '/api/v2/desktops'),
   peaks: (url: string) => request<Peaks>('GET', url),
 };

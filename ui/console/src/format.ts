@@ -6,6 +6,15 @@ const dateTime = new Intl.DateTimeFormat(undefined, {
 
 export const when = (iso: string) => dateTime.format(new Date(iso));
 
+const timeOfDay = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const dayAndTime = new Intl.DateTimeFormat(undefined, { month: 'short', day: '2-digit', hour: '2-digit', minute: '2-digit' });
+
+/** Without what goes without saying: the date only when it is not today's. */
+export function lately(iso: string, now = new Date()): string {
+  const at = new Date(iso);
+  return (at.toDateString() === now.toDateString() ? timeOfDay : dayAndTime).format(at);
+}
+
 /** 65_432 → "1:05", from an hour on "1:00:05". */
 export function clock(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -34,6 +43,20 @@ export const completeness: Record<string, [sign: string, word: string]> = {
   pending: ['◌', 'Arriving'],
   none: ['–', 'Not recorded'],
 };
+
+const media: Record<string, string> = { voice: 'call', chat: 'chat', email: 'e-mail', 'work-item': 'work item' };
+export const medium = (kind: string) => media[kind] ?? kind;
+
+/** 1_536 → "1.5 kB"; powers of a thousand, as disks and networks count. */
+export function bytes(count: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  while (count >= 999.5 && unit < units.length - 1) {
+    count /= 1000;
+    unit += 1;
+  }
+  return `${count < 9.95 && unit > 0 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
+}
 
 /** A local date-time field's value as RFC 3339, or nothing. */
 export function toUtc(local: string): string | undefined {

@@ -8,7 +8,6 @@ use crate::{
 use hindsight_model::event::{EndCause, What};
 use hindsight_sip_server::sdp::Direction;
 use hindsight_wire::agent::CallAction;
-use std::time::Duration;
 
 fn heard(site: &Site, phone: usize) -> Direction {
     site.peers[phone].heard.as_ref().unwrap().audio.direction
@@ -73,7 +72,6 @@ fn a_ringing_call_is_declined_or_given_up_by_the_desktop() {
         site.until("ringing", 10, |site| site.saw("call-ringing"));
         assert!(site.events.contains(&What::CallRinging { dn: "1002".into(), answerable: false }));
         site.desktop(1, "1002", CallAction::Answer);
-        assert!(matches!(site.result(1), None));
         site.until("told", 5, |site| site.result(1).is_some());
         assert_eq!(site.result(1), Some(&Some("this phone can only be answered by hand".into())));
         site.desktop(2, dn, CallAction::HangUp);
@@ -102,7 +100,7 @@ fn a_phone_that_takes_it_is_answered_by_the_desktop() {
         // The next request of the dialog has a sequence number that the phone has not seen.
         site.desktop(2, "1002", CallAction::Hold);
         site.until("held", 60, |site| site.result(2) == Some(&None));
-        let now = site.net.now + Duration::ZERO;
+        let now = site.net.now;
         site.peers[A].hang_up(now);
         site.until("quiet", 120, Site::all_quiet);
     }

@@ -6,7 +6,7 @@ const file = (over: Partial<MediaFile>): MediaFile => ({
   id: 'v', capture: 'c', kind: 'voice', part: 1, offsetMs: 0, durationMs: 1000, state: 'ready', mediaUrl: '/m', pauses: [], ...over,
 });
 const detail = (mediaFiles: MediaFile[], durationMs: number | null = null): InteractionDetail => ({
-  id: 'i', startTime: '2026-01-01T00:00:00Z', durationMs, callerPhoneNumber: '', dialedPhoneNumber: '', agents: [], state: 'ended',
+  id: 'i', startTime: '2026-01-01T00:00:00Z', durationMs, medium: 'voice', callerPhoneNumber: '', dialedPhoneNumber: '', agents: [], state: 'ended',
   voice: 'complete', screen: 'complete', recovered: false, paused: false, mediaFiles, gaps: [], eventHistory: [],
 });
 

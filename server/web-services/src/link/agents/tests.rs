@@ -174,17 +174,17 @@ fn nothing_is_missed_and_nothing_comes_twice_whatever_happens_to_the_links() {
                 }
             }
         }
-        for who in 0..3 {
+        for (who, device) in devices.iter().enumerate() {
             if links[who].is_none() {
                 next_link += 1;
-                for output in up(&mut agents, devices[who], &seats[who], next_link, desktops[who].seen) {
+                for output in up(&mut agents, *device, &seats[who], next_link, desktops[who].seen) {
                     on_the_way[who].push_back((output.link, output.down));
                 }
             }
             for (_, down) in on_the_way[who].drain(..) {
                 desktops[who].take(down);
             }
-            let stream = &agents.streams[&devices[who]];
+            let stream = &agents.streams[device];
             assert_eq!(desktops[who].interactions, stream.shown, "seed {seed}");
             assert_eq!(desktops[who].state, stream.state, "seed {seed}");
             assert_eq!(stream.shown, shown_to(&stream.seat, &agents.stories), "seed {seed}");
