@@ -30,7 +30,8 @@ impl Output {
     /// The one that a portal means.
     pub fn meant<'a>(outputs: &'a [Self], place: &Place) -> Option<&'a Self> {
         let of_size = || outputs.iter().filter(|output| output.has_size_of(place));
-        let there = of_size().find(|output| output.place.is_some_and(|own| (own.x, own.y) == (place.x, place.y)));
+        let there =
+            of_size().find(|output| output.place.is_some_and(|own| (own.x, own.y) == (place.x, place.y)));
         // xdg-desktop-portal-wlr says 0, 0 of all of them.
         let only = || match (place.x, place.y) {
             (0, 0) => of_size().next().filter(|_| of_size().count() == 1),
