@@ -12,7 +12,7 @@ use hindsight_tests::{
     process::{Program, run},
     scenario::{AGENT_LOGIN, CUSTOMER_DN},
 };
-use std::{fs, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 /// What a site puts on every workstation beside the package.
 const SETTINGS: &str = "enrolment_file = \"/etc/hindsight/enrolment\"\n[updates]\nat_start = true\n";
