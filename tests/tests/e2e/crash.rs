@@ -109,19 +109,24 @@ async fn a_killed_media_server_loses_at_most_two_segments() -> Result<()> {
     Ok(())
 }
 
+/// Half a second after its first picture a recording can be replayed; a busy machine may take a while to encode it.
+const PLAYABLE_FROM_MS: u64 = 1_000;
+
 #[tokio::test]
 async fn a_killed_recorder_goes_on_with_part_two_and_loses_at_most_two_segments() -> Result<()> {
-    for round in 0..3 {
+    // A screen on which nothing happens fills no segment by itself.
+    for (scene, least_frames) in [("clock", 2), ("idle", 1), ("clock", 2)] {
         let mut f = Fixture::new("frame_rate = 10");
         f.scenario.site.start_apart().await?;
         let desktop = f.dir().join("desktop");
         std::fs::create_dir_all(&desktop)?;
         let mut display = Display::start(&desktop, 800, 600).await?;
-        display.show("clock", &desktop)?;
+        display.show(scene, &desktop)?;
         let mut recorder: Program = f.scenario.recorder(&display.name, "x11").await?;
         let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
         f.scenario.call(&mut customer, &mut agent).await?;
-        let moment = rand::rng().random_range(6500..9500);
+        recorder.wait_for_log("capture started", Duration::from_secs(10)).await?;
+        let moment = rand::rng().random_range(PLAYABLE_FROM_MS..8000);
         talk(Duration::from_millis(moment)).await;
         recorder.kill();
         let before = spooled(&desktop.join("data"))?;
@@ -146,7 +151,7 @@ async fn a_killed_recorder_goes_on_with_part_two_and_loses_at_most_two_segments(
         assert!(not_rewritten(&sealed, spool), "stored bytes differ from the spool's");
         let missing = (spool.len() / 4096).saturating_sub(sealed.len().div_ceil(4096));
         println!(
-            "round {round}: killed {moment} ms after the answer, {} KB were spooled, {missing} segments less are stored",
+            "{scene}: killed {moment} ms after its first picture, {} KB were spooled, {missing} segments less are stored",
             spool.len() / 1024
         );
         assert!(missing <= 2);
@@ -160,7 +165,8 @@ async fn a_killed_recorder_goes_on_with_part_two_and_loses_at_most_two_segments(
                 file["durationMs"],
                 file["offsetMs"]
             );
-            assert!(frames.len() >= 10, "{file:#}");
+            // Ten a second; at the earliest kill two of the first fragment's are there.
+            assert!(frames.len() >= least_frames, "{file:#}");
         }
         again.terminate(Duration::from_secs(20)).await?;
         f.scenario.site.stop().await?;
