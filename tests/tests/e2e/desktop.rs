@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Row 1: start at login, sign-in through the window, tray and menu through a call, one pause for voice and screen.
 #[tokio::test]
 async fn an_agent_works_a_call_from_login_to_upload_by_window_and_tray() -> Result<()> {
-    let mut f = Fixture::new("max_fps = 5");
+    let mut f = Fixture::new("frame_rate = 5");
     f.scenario.site.start().await?;
     let display = Display::start(f.dir(), 1280, 800).await?;
     let mut session = Session::start(f.dir(), display).await?;
