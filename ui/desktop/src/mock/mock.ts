@@ -43,7 +43,7 @@ export class Mock implements Backend {
     if (!status) throw new Error('the recorder is not running');
     switch (ask.do) {
       case 'sign-in':
-        if (ask.password === 'wrong') throw new Error('The user name or the password is wrong.');
+        if (ask.password === 'wrong') throw new Error('the sign-in was refused: 401 {"error":{"code":"wrong_credentials"}}');
         return this.become('idle');
       case 'enrol':
         if (!ask.string.startsWith('hindsight:1:')) throw new Error('This is not an enrolment string: it must begin with "hindsight:1:".');

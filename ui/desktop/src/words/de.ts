@@ -30,6 +30,7 @@ export const de: Words = {
     title: 'Anmelden', login: 'Benutzername', password: 'Passwort', dn: 'Rufnummer Ihres Platzes',
     dnHint: 'Nur wenn Sie nicht an Ihrem eigenen Telefon sitzen.', go: 'Anmelden', sso: 'Mit dem Firmenkonto anmelden',
     ssoBegun: 'Weiter geht es im Browser; dieses Fenster folgt von selbst.', or: 'oder',
+    wrong: 'Benutzername oder Passwort ist falsch.',
     seat: 'An einem anderen Telefon?', offline: 'Der Server ist nicht erreichbar. Sobald er es ist, können Sie sich anmelden.',
   },
   enrol: {

@@ -42,6 +42,7 @@ export const en = {
     title: 'Sign in', login: 'User name', password: 'Password', dn: 'Phone number of your seat',
     dnHint: 'Only when you sit at a phone that is not your own.', go: 'Sign in', sso: 'Sign in with your company account',
     ssoBegun: 'Go on in your browser; this window follows by itself.', or: 'or',
+    wrong: 'The user name or the password is wrong.',
     seat: 'At another phone?', offline: 'The server cannot be reached. Signing in works again when it can.',
   },
   enrol: {
