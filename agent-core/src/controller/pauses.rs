@@ -20,6 +20,8 @@ use std::{
 const ANSWERS: Duration = Duration::from_secs(10);
 /// What is said of a request that finds no link, or loses it.
 const NO_LINK: &str = "the server cannot be reached";
+/// A voice that could not be paused is asked for again after so long.
+const AGAIN: Duration = Duration::from_secs(15);
 /// Requests that may wait for an answer.
 const UNDER_WAY: usize = 64;
 
@@ -42,6 +44,7 @@ struct Pressed {
     by: String,
     reason: String,
     voice: Voice,
+    asked_at: Duration,
 }
 
 /// Whether the server pauses the voice too.
@@ -107,7 +110,7 @@ impl Pauses {
         for KeptPause { interaction, by, reason } in kept {
             self.known.insert(interaction, false);
             let voice = Voice::Not("the recorder was started again".to_owned());
-            self.pressed.insert(interaction, Pressed { by, reason, voice });
+            self.pressed.insert(interaction, Pressed { by, reason, voice, asked_at: Duration::ZERO });
         }
     }
 
@@ -221,7 +224,8 @@ impl Pauses {
         if voice_too {
             return told(around, Some(ask), Ok(()));
         }
-        let pressed = Pressed { by: by.to_owned(), reason: reason.clone(), voice: Voice::Asking };
+        let (by, asked_at) = (by.to_owned(), around.up);
+        let pressed = Pressed { by, reason: reason.clone(), voice: Voice::Asking, asked_at };
         self.pressed.insert(interaction, pressed);
         let action = AgentAction::Recording { interaction, action: RecordingAction::Pause, reason };
         self.request(What::Pause(interaction), Some(ask), action, around);
@@ -265,6 +269,7 @@ impl Pauses {
         self.pressed.retain(|id, _| alive(id, &self.known));
         self.ruled.retain(|id, _| alive(id, &self.known));
         if around.asks {
+            self.ask_again(AGAIN, around);
             self.settle_rule(around);
         }
     }
@@ -306,12 +311,17 @@ impl Pauses {
 
     /// Pressed pauses that the server does not know of are asked for again.
     pub fn link_up(&mut self, around: &mut Around<'_>) {
+        self.ask_again(Duration::ZERO, around);
+    }
+
+    fn ask_again(&mut self, after: Duration, around: &mut Around<'_>) {
+        let up = around.up;
         let again: Vec<(InteractionId, String)> = self
             .pressed
             .iter_mut()
-            .filter(|(_, pressed)| matches!(pressed.voice, Voice::Not(_)))
+            .filter(|(_, pressed)| matches!(pressed.voice, Voice::Not(_)) && pressed.asked_at + after <= up)
             .map(|(interaction, pressed)| {
-                pressed.voice = Voice::Asking;
+                (pressed.voice, pressed.asked_at) = (Voice::Asking, up);
                 (*interaction, pressed.reason.clone())
             })
             .collect();

@@ -353,7 +353,11 @@ fn screens_stay_paused_when_the_server_refuses_or_is_away_and_people_are_told() 
     assert_eq!(rig.controller.capture_state(), CaptureState::Paused);
     let now = Moment { at: Timestamp(0), up: rig.up };
     assert_eq!(rig.controller.pause(now).unwrap().voice_not.as_deref(), Some("not allowed"));
-    // The link goes and comes: asked again, nobody pressed anything.
+    // Asked again after a while, and with the next link: nobody pressed anything.
+    assert_eq!(rig.after(Duration::from_secs(14), Input::Tick), []);
+    let actions = rig.after(Duration::from_secs(1), Input::Tick);
+    let [(request, RecordingAction::Pause)] = requested(&actions)[..] else { panic!("{actions:?}") };
+    rig.take(Input::Answered { request, error: Some("not allowed".to_owned()) });
     rig.take(Input::LinkLost);
     let actions = rig.take(Input::LinkUp { policy: None, recipients: vec![], requests: true });
     let [(request, RecordingAction::Pause)] = requested(&actions)[..] else { panic!("{actions:?}") };
