@@ -63,6 +63,19 @@ impl Program {
         bail!("{} did not end within {limit:?} of SIGTERM; its log: {:?}", self.name, self.log)
     }
 
+    /// Waits for the end that the program comes to by itself.
+    pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let end = Instant::now() + limit;
+        let mut tick = tokio::time::interval(POLL);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            tick.tick().await;
+        }
+        bail!("{} did not end within {limit:?}:\n{}", self.name, tail(&self.log_text()))
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -108,6 +108,13 @@ pub struct Parties {
     pub call: Vec<CallParty>,
 }
 
+/// Who called whom, as far as the metadata of a request says it.
+pub fn call_of(request: &Request, fallback: (String, String)) -> (String, String) {
+    let metadata = metadata(request).ok().flatten().unwrap_or_default();
+    let parties = parties(&metadata, &[], |_| false, fallback);
+    (parties.caller, parties.called)
+}
+
 /// Sorts streams to sides. The agent is the party whose number is a DN of this site; without one, or with two, the called
 /// one. `fallback`: numbers for when the metadata names nobody.
 pub fn parties(

@@ -40,7 +40,8 @@ impl Service {
         if let Err(refusal) = &result {
             let reason = refusal.reason.clone().unwrap_or_else(|| refusal.status.to_string());
             tracing::warn!(%interaction, status = %refusal.status, "a recording session was refused");
-            journal_refused(&*self.site, interaction, parties_of(request), reason);
+            let call = siprec::call_of(request, parties_of(request));
+            journal_refused(&*self.site, interaction, call, reason);
         }
         result
     }
