@@ -55,6 +55,7 @@ impl Debian {
         })
         .await?;
         let machine = Self { root, _init: outer, init };
+        machine.write("/etc/hosts", "127.0.0.1 localhost\n")?;
         machine.root(&["useradd", "--create-home", "--shell", "/bin/sh", USER])?;
         Ok(machine)
     }
