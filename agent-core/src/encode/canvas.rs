@@ -70,8 +70,8 @@ fn even(rect: &Rect) -> Rect {
     Rect {
         x: left,
         y: top,
-        width: rect.right().saturating_sub(left).max(0) as u32 + 1 & !1,
-        height: rect.bottom().saturating_sub(top).max(0) as u32 + 1 & !1,
+        width: (rect.right().saturating_sub(left).max(0) as u32).next_multiple_of(2),
+        height: (rect.bottom().saturating_sub(top).max(0) as u32).next_multiple_of(2),
     }
 }
 

@@ -109,10 +109,10 @@ mod tests {
         let mut schedule = Schedule::default();
         let first = schedule.look(0, true).unwrap();
         schedule.taken(0, first);
-        let due = Some(Shot { changed: true, release: true });
-        assert_eq!(schedule.look(200_000, true), due);
-        assert_eq!(schedule.look(400_000, false), due);
-        schedule.taken(400_000, due.unwrap());
+        let due = Shot { changed: true, release: true };
+        assert_eq!(schedule.look(200_000, true), Some(due));
+        assert_eq!(schedule.look(400_000, false), Some(due));
+        schedule.taken(400_000, due);
         assert_eq!(schedule.look(600_000, false), None);
     }
 }
