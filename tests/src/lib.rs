@@ -11,6 +11,7 @@
 //! - [`proxy`]: an HTTP proxy with a password.
 //! - [`recorder`]: `hindsight-recorder` signed in as an agent.
 //! - [`console`]: the web API as the console uses it.
+//! - [`debian`]: a clean Debian in a directory, for packages.
 //! - [`speech`]: comparing what was played with what was recorded.
 //! - [`wayland`]: a headless Wayland session with its portal.
 #![allow(
@@ -22,6 +23,7 @@
 pub mod backlog;
 pub mod bench;
 pub mod console;
+pub mod debian;
 pub mod desktop;
 pub mod display;
 pub mod netns;

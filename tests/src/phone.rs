@@ -79,6 +79,11 @@ impl Phone {
         })
     }
 
+    /// First and last port that it takes RTP at.
+    pub fn rtp_ports(&self) -> (u16, u16) {
+        rtp_base(self.sip_port)
+    }
+
     pub async fn dial(&mut self, uri: &str) -> Result<()> {
         self.command("dial", uri).await.map(drop)
     }
@@ -212,7 +217,12 @@ fn configuration(dir: &Path, config: &PhoneConfig<'_>, sip_port: u16, control_po
 }
 
 /// A range of its own for each phone, outside the media server's.
-fn rtp_range(sip_port: u16) -> String {
+fn rtp_base(sip_port: u16) -> (u16, u16) {
     let base = 42_000 + (sip_port % 400) * 20;
-    format!("{base}-{}", base + 19)
+    (base, base + 19)
+}
+
+fn rtp_range(sip_port: u16) -> String {
+    let (first, last) = rtp_base(sip_port);
+    format!("{first}-{last}")
 }

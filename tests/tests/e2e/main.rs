@@ -2,19 +2,26 @@
 //! tink, Chromium. Run one at a time (`.config/nextest.toml`).
 #![allow(clippy::print_stdout, reason = "each test prints the figures it measured")]
 
+mod agent;
 mod browser;
 mod call;
 mod crash;
 mod desktop;
 mod fixture;
+mod interactions;
+mod local_api;
 mod network;
 mod network_faults;
 mod outage;
+mod package;
+mod package_update;
+mod pause;
 mod plaintext;
 mod screen;
 mod screen_seek;
 mod seal;
 mod seek;
+mod siprec;
 mod spool_faults;
 mod torture;
 mod wayland;

@@ -86,6 +86,35 @@ impl Trace {
         Ok(packets)
     }
 
+    /// INVITEs and re-INVITEs to a phone: when, seconds since the epoch, and the direction that was offered.
+    pub fn offers_to(&self, sip_port: u16) -> Result<Vec<(f64, String)>> {
+        let filter = format!("sip.Method == \"INVITE\" && udp.dstport == {sip_port}");
+        let rows = self.fields(&filter, &["frame.time_epoch", "sdp.media_attr"])?;
+        let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
+        let mut offers = Vec::new();
+        for row in rows {
+            let [at, attributes] = row.as_slice() else { continue };
+            let direction = attributes.split(',').find(|text| directions.contains(text));
+            offers.push((at.parse()?, direction.unwrap_or("sendrecv").to_owned()));
+        }
+        Ok(offers)
+    }
+
+    /// When the media server sent voice to these ports of a phone; seconds since the epoch.
+    pub fn voice_to_phone(&self, ports: (u16, u16)) -> Result<Vec<f64>> {
+        let filter = format!("udp.dstport >= {} && udp.dstport <= {}", ports.0, ports.1);
+        let rows = self.fields(&filter, &["frame.time_epoch", "udp.payload"])?;
+        let mut times = Vec::new();
+        for row in rows {
+            let [at, payload] = row.as_slice() else { continue };
+            let bytes = hex::decode(payload.replace(':', "")).context("udp.payload")?;
+            if bytes.len() > 12 && bytes[0] >> 6 == 2 && matches!(bytes[1] & 0x7f, 0 | 8) {
+                times.push(at.parse()?);
+            }
+        }
+        Ok(times)
+    }
+
     /// When the customer's phone was told of the answer, and when the first BYE was seen; seconds since the epoch.
     pub fn answer_and_bye(&self) -> Result<(f64, f64)> {
         let first = |filter: &str| -> Result<f64> {
