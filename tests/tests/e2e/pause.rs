@@ -25,7 +25,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-const LIMIT: Duration = Duration::from_secs(15);
+/// A voice that could not be paused is asked for again every 15 s.
+const LIMIT: Duration = Duration::from_secs(40);
 const REASON: &str = "card entry";
 
 /// Noise that is nowhere the same twice: what was said in the pause can be told from everything else.
@@ -283,7 +284,7 @@ fn open_all(scenario: &Scenario, call: &Value) -> Result<BTreeMap<String, Vec<u8
         let exported = dir.join(id);
         run(scenario.site.server()?.args(["recording", "export", id, "--out"]).arg(&exported))?;
         let sealed =
-            files_below(&exported)?.into_iter().find(|path| path.extension().is_some_and(|e| e == "p7m"));
+            files_below(&exported)?.into_iter().find(|path| path.extension().is_some_and(|e| e == "sealed"));
         let out = dir.join(format!("{id}.media"));
         run(scenario
             .site
