@@ -118,7 +118,7 @@ async fn the_desktop_holds_takes_back_pauses_and_hangs_up_a_real_call() -> Resul
     let on_hold = heard.iter().filter(|at| **at > held + 0.05 && **at < asked_back).count();
     let after = heard.iter().filter(|at| **at > asked_back + 0.5).count();
     println!("voice packets to the customer: {on_hold} in 2 s on hold, {after} after it");
-    assert!(on_hold == 0 && after > 20, "no word of the agent's passes a hold");
+    assert!(on_hold == 0 && after >= 10, "no word of the agent's passes a hold");
 
     // Both pauses are in the timeline, each proved by its own recorder; hold and retrieve are there too.
     let done = console.wait_until_complete(CUSTOMER_DN, Duration::from_secs(60)).await?;
