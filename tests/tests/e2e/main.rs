@@ -3,13 +3,11 @@
 #![allow(clippy::print_stdout, reason = "each test prints the figures it measured")]
 
 mod agent;
-mod agent;
 mod browser;
 mod call;
 mod crash;
 mod desktop;
 mod fixture;
-mod interactions;
 mod interactions;
 mod local_api;
 mod network;
