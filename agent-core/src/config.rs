@@ -3,7 +3,9 @@
 //! Two secrets are never in the file: the password (`HINDSIGHT_RECORDER_PASSWORD`, a file of its own, or standard
 //! input) and the enrolment string (`HINDSIGHT_RECORDER_ENROLMENT`, or a file of its own).
 
-use crate::{capture::Backend, key_store::KeyStoreSetting, local_api::LocalApiConfig, system, updates::UpdatesConfig};
+use crate::{
+    capture::Backend, key_store::KeyStoreSetting, local_api::LocalApiConfig, system, updates::UpdatesConfig,
+};
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},

@@ -134,7 +134,17 @@ impl Identity {
             .map_err(|_| LinkError::Identity("the certificate's common name is no device id".to_owned()))?;
         let kind = signer.organizational_unit.unwrap_or_default();
         let not_after = Timestamp(i64::try_from(until).unwrap_or(i64::MAX).saturating_mul(1_000_000));
-        Ok(Self { device, kind, key_pem, cert_pem, ca_pem, address, not_after, tls: Arc::new(tls), proxy: None })
+        Ok(Self {
+            device,
+            kind,
+            key_pem,
+            cert_pem,
+            ca_pem,
+            address,
+            not_after,
+            tls: Arc::new(tls),
+            proxy: None,
+        })
     }
 
     /// With a proxy on the way to the site.

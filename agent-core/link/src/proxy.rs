@@ -98,7 +98,8 @@ impl Proxy {
 
     /// A connection to `target` (`host:port`) through it.
     pub async fn connect(&self, target: &str) -> Result<TcpStream, LinkError> {
-        let failed = |error: std::io::Error| LinkError::Proxy(format!("{}:{}: {error}", self.host, self.port));
+        let failed =
+            |error: std::io::Error| LinkError::Proxy(format!("{}:{}: {error}", self.host, self.port));
         let mut stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(failed)?;
         stream.write_all(&self.request(target)).await.map_err(failed)?;
         let mut answer = Vec::new();
@@ -149,8 +150,13 @@ fn established(answer: &[u8]) -> Result<bool, LinkError> {
             Err(LinkError::Proxy("it sent something before the server could".to_owned()))
         }
         Ok(200..=299) => Ok(true),
-        Ok(407) => Err(LinkError::Proxy("it wants a user and password, or others than these (407)".to_owned())),
-        _ => Err(LinkError::Proxy(format!("it refused the site's address: {}", line.chars().take(200).collect::<String>()))),
+        Ok(407) => {
+            Err(LinkError::Proxy("it wants a user and password, or others than these (407)".to_owned()))
+        }
+        _ => Err(LinkError::Proxy(format!(
+            "it refused the site's address: {}",
+            line.chars().take(200).collect::<String>()
+        ))),
     }
 }
 
@@ -190,7 +196,12 @@ mod tests {
         );
         assert_eq!(String::from_utf8(request.to_vec()).unwrap(), expected);
         assert_eq!(Proxy::new("proxy.example:8080").unwrap().port, 8080);
-        for wrong in ["https://u:secret@proxy", "socks5://u:secret@proxy", "http://u:secret@:1", "http://u:secret@h:99999"] {
+        for wrong in [
+            "https://u:secret@proxy",
+            "socks5://u:secret@proxy",
+            "http://u:secret@:1",
+            "http://u:secret@h:99999",
+        ] {
             let error = Proxy::new(wrong).err().unwrap().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
@@ -199,12 +210,15 @@ mod tests {
     #[test]
     fn the_environment_is_read_as_others_read_it() {
         let with = |pairs: &'static [(&str, &str)]| {
-            let find = |name: &str| pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+            let find = |name: &str| {
+                pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
+            };
             Proxy::of_environment(find).unwrap()
         };
         assert!(with(&[("HTTP_PROXY", "http://plain:1")]).is_none(), "not for TLS");
         assert!(with(&[("HTTPS_PROXY", " ")]).is_none());
-        let proxy = with(&[("https_proxy", "http://p:1"), ("NO_PROXY", "corp.example, .lan,10.1.2.3")]).unwrap();
+        let proxy =
+            with(&[("https_proxy", "http://p:1"), ("NO_PROXY", "corp.example, .lan,10.1.2.3")]).unwrap();
         for (host, used) in [
             ("site.example", true),
             ("corp.example", false),

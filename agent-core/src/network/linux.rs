@@ -29,8 +29,9 @@ pub async fn is_metered() -> bool {
 async fn metered(bus: &Connection) -> zbus::Result<u32> {
     let path = "/org/freedesktop/NetworkManager";
     let properties = Some("org.freedesktop.DBus.Properties");
-    let answer =
-        bus.call_method(Some(NETWORK_MANAGER), path, properties, "Get", &(NETWORK_MANAGER, "Metered")).await?;
+    let answer = bus
+        .call_method(Some(NETWORK_MANAGER), path, properties, "Get", &(NETWORK_MANAGER, "Metered"))
+        .await?;
     let value: OwnedValue = answer.body().deserialize()?;
     Ok(u32::try_from(value)?)
 }
@@ -80,7 +81,10 @@ mod tests {
             is_tunnel(&path)
         };
         assert!(interface("wg0", &[("type", "65534\n"), ("uevent", "DEVTYPE=wireguard\nINTERFACE=wg0\n")]));
-        assert!(interface("tun0", &[("type", "65534\n"), ("uevent", "INTERFACE=tun0\n"), ("tun_flags", "0x1001\n")]));
+        assert!(interface(
+            "tun0",
+            &[("type", "65534\n"), ("uevent", "INTERFACE=tun0\n"), ("tun_flags", "0x1001\n")]
+        ));
         assert!(interface("ppp0", &[("type", "512\n"), ("uevent", "DEVTYPE=ppp\n")]));
         assert!(!interface("eth0", &[("type", "1\n"), ("uevent", "INTERFACE=eth0\n")]));
         assert!(!interface("wlan0", &[("type", "1\n"), ("uevent", "DEVTYPE=wlan\n")]));

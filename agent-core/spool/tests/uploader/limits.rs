@@ -40,7 +40,9 @@ async fn uploads_keep_to_the_limit_and_to_the_lower_one_in_a_call() {
     let free = upload(Conditions::default(), 4, 200_000).await;
     let out_of_call = upload(conditions(false), 4, 200_000).await;
     let in_call = upload(conditions(true), 4, 75_000).await;
-    println!("800,000 bytes: {free:?} without a limit, {out_of_call:?} at 400,000/s; 300,000 bytes: {in_call:?} at 100,000/s");
+    println!(
+        "800,000 bytes: {free:?} without a limit, {out_of_call:?} at 400,000/s; 300,000 bytes: {in_call:?} at 100,000/s"
+    );
     // 2 s and 3 s, but for a burst; the rest is the receipts.
     assert!((1.8..3.5).contains(&out_of_call.as_secs_f64()), "{out_of_call:?}");
     assert!((2.7..4.5).contains(&in_call.as_secs_f64()), "{in_call:?}");

@@ -3,8 +3,8 @@
 // A test's fixtures may fail the test; clippy knows only the test functions themselves.
 #![allow(clippy::unwrap_used)]
 
-mod line;
 mod limits;
+mod line;
 mod site;
 
 use axum::http::StatusCode;
