@@ -140,7 +140,7 @@ impl KeyPlace for DeviceKeyPlace {
         let in_system = keys.marker.exists();
         match (keys.key_file.load()?, &keys.system) {
             (Some(pem), Some(store)) => {
-                self.into_system(store, &pem)?;
+                self.move_to_system(store, &pem)?;
                 Ok(Some(pem))
             }
             (Some(pem), None) => Ok(Some(pem)),
@@ -156,7 +156,7 @@ impl KeyPlace for DeviceKeyPlace {
 
     fn store(&self, pem: &str) -> Result<(), LinkError> {
         match &self.0.system {
-            Some(store) => self.into_system(store, pem),
+            Some(store) => self.move_to_system(store, pem),
             None => self.0.key_file.store(pem),
         }
     }
@@ -164,7 +164,7 @@ impl KeyPlace for DeviceKeyPlace {
 
 impl DeviceKeyPlace {
     /// The file goes last: at no moment the key is nowhere.
-    fn into_system(&self, store: &SystemStore, pem: &str) -> Result<(), LinkError> {
+    fn move_to_system(&self, store: &SystemStore, pem: &str) -> Result<(), LinkError> {
         let keys = &*self.0;
         store.put(DEVICE_KEY, pem).map_err(in_words)?;
         if store.get(DEVICE_KEY).map_err(in_words)?.as_deref().map(String::as_str) != Some(pem) {

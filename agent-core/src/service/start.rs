@@ -71,7 +71,9 @@ pub async fn identity(
         let Some(result) = until_stopped(stop, attempt).await else { return Ok(None) };
         let (wait, problem) = match (result, asked.take()) {
             (Ok(identity), asked) => {
-                asked.map(Reply::done);
+                if let Some(asked) = asked {
+                    asked.done();
+                }
                 desk.problem(ProblemKind::Link, None);
                 return Ok(Some(identity));
             }

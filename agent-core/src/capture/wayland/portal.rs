@@ -148,7 +148,7 @@ async fn negotiate(token: Option<String>) -> Result<(Session<Screencast>, Grant)
     let cursor = modes.contains(CursorMode::Embedded);
     let session = in_time(portal.create_session(Default::default())).await?;
     let wanted = SelectSourcesOptions::default()
-        .set_sources(SourceType::Monitor | SourceType::Monitor)
+        .set_sources(ashpd::enumflags2::BitFlags::from(SourceType::Monitor))
         .set_multiple(true)
         .set_cursor_mode(if cursor { CursorMode::Embedded } else { CursorMode::Hidden })
         .set_persist_mode(PersistMode::ExplicitlyRevoked)
