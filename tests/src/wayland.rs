@@ -183,5 +183,9 @@ fn sway_command(config: &Path) -> (&'static str, Vec<String>) {
 }
 
 async fn appears(path: &Path) -> Result<()> {
-    eventually(&path.display().to_string(), STARTED, || async { Ok(drop(fs::metadata(path)?)) }).await
+    eventually(&path.display().to_string(), STARTED, || async {
+        fs::metadata(path)?;
+        Ok(())
+    })
+    .await
 }

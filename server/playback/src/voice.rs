@@ -374,7 +374,8 @@ mod tests {
         assert!(heard[second(4)].iter().all(|byte| *byte == 0));
         assert!(heard[..second(4).start] == sound[..second(4).start]);
         assert!(heard[second(4).end..] == sound[second(4).end..]);
-        assert_eq!(voice.peaks().await.unwrap().damaged, [4000..5000]);
+        let damaged = voice.peaks().await.unwrap().damaged;
+        assert_eq!((damaged.len(), damaged[0].clone()), (1, 4000..5000));
     }
 
     #[tokio::test]

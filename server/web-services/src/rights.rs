@@ -37,10 +37,8 @@ impl Standing {
                 self.screen |= !record_screen.is_empty();
             }
             What::InteractionAnnounced(announced) => self.screen |= announced.record_screen,
-            What::RecordingStarted { by, .. } => {
-                if self.last_start.is_none_or(|(at, _)| at <= event.at) {
-                    self.last_start = Some((event.at, by == FULL_TIME));
-                }
+            What::RecordingStarted { by, .. } if self.last_start.is_none_or(|(at, _)| at <= event.at) => {
+                self.last_start = Some((event.at, by == FULL_TIME));
             }
             _ => {}
         }
