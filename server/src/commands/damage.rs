@@ -29,8 +29,8 @@ pub fn missing(payload: &Path, recording: &Recording, key: &DataKey) -> anyhow::
     }
     let header = <[u8; HEADER_LEN]>::try_from(at(0..HEADER_LEN as u64)?);
     let header = header.map_err(|_| anyhow::anyhow!("the payload has no header"))?;
-    let opened = Opener::new(recording.id().0, key, &header, len)
-        .and_then(|opener| Ok((opener.last_segment(), opener)));
+    let opened =
+        Opener::new(recording.id().0, key, &header, len).map(|opener| (opener.last_segment(), opener));
     let (last, opener) = match opened {
         Ok(opened) => opened,
         Err(error) => return Ok(vec![format!("all of it: {error}")]),
