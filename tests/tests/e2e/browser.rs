@@ -3,11 +3,16 @@
 use crate::fixture::Fixture;
 use anyhow::{Context, Result};
 use hindsight_tests::{
+    console::media,
     process::{project_root, run, run_with_input},
     scenario::{CUSTOMER_DN, SUPERVISOR_LOGIN, talk},
 };
 use serde_json::{Value, json};
-use std::{process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 #[tokio::test]
 async fn a_supervisor_finds_the_call_and_replays_voice_and_screen_in_step() -> Result<()> {
@@ -30,15 +35,7 @@ async fn a_supervisor_finds_the_call_and_replays_voice_and_screen_in_step() -> R
         "number": CUSTOMER_DN,
         "shots": shots,
     });
-    let output = Command::new("node")
-        .current_dir(project_root().join("ui/console"))
-        .args(["e2e/replay.mjs", &asked.to_string()])
-        .output()?;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let seen: Value = serde_json::from_str(printed.trim())
-        .with_context(|| format!("{printed} {}", String::from_utf8_lossy(&output.stderr)))?;
-    println!("{seen:#}");
-    assert_eq!(seen["done"], true, "{}", seen["error"]);
+    let seen = replay(&asked)?;
     assert_eq!(seen["faults"], json!([]), "axe");
     assert_eq!(seen["found"], 1);
     let number = |name: &str| seen[name].as_f64().with_context(|| name.to_owned());
@@ -51,8 +48,78 @@ async fn a_supervisor_finds_the_call_and_replays_voice_and_screen_in_step() -> R
         assert!((at - middle).abs() < 3000.0, "{position} is not near {middle}");
     }
     assert!((1.7..2.3).contains(&number("speed")?), "double speed");
+    // One line for the sessions of both legs.
+    let events = seen["events"].as_array().context("events")?;
+    let sessions = events
+        .iter()
+        .filter(|text| text.as_str().is_some_and(|t| t.to_lowercase().starts_with("media session")));
+    assert_eq!(sessions.count(), 1, "{events:?}");
+
+    what_is_damaged_is_told_and_the_rest_is_replayed(&f, &asked).await?;
     recorder.terminate(Duration::from_secs(20)).await?;
     f.scenario.site.stop().await
+}
+
+/// What the browser saw.
+fn replay(asked: &Value) -> Result<Value> {
+    let output = Command::new("node")
+        .current_dir(project_root().join("ui/console"))
+        .args(["e2e/replay.mjs", &asked.to_string()])
+        .output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let seen: Value = serde_json::from_str(printed.trim())
+        .with_context(|| format!("{printed} {}", String::from_utf8_lossy(&output.stderr)))?;
+    println!("{seen:#}");
+    assert_eq!(seen["done"], true, "{}", seen["error"]);
+    Ok(seen)
+}
+
+/// One byte of the stored voice is changed, about five seconds in.
+async fn what_is_damaged_is_told_and_the_rest_is_replayed(f: &Fixture, asked: &Value) -> Result<()> {
+    let call = f.console().await?.wait_for(CUSTOMER_DN, Duration::from_secs(5), |_| true).await?;
+    let voice = *media(&call, "voice").first().context("no voice")?;
+    let id = voice["id"].as_str().context("id")?;
+    let payload = object(&f.scenario.site.data().join("objects"), &format!("{id}.tink"))?;
+    let mut bytes = std::fs::read(&payload)?;
+    bytes[80_000] ^= 1;
+    std::fs::write(&payload, bytes)?;
+
+    let export = f
+        .scenario
+        .site
+        .server()?
+        .args(["recording", "export", id, "--out"])
+        .arg(f.dir().join("damaged"))
+        .output()?;
+    let told = String::from_utf8_lossy(&export.stdout);
+    println!("{told}{}", String::from_utf8_lossy(&export.stderr));
+    assert!(!export.status.success() && told.contains("missing: 0:0"), "{told}");
+    assert!(f.dir().join("damaged").join(format!("{id}.sealed")).is_file());
+
+    let mut asked = asked.clone();
+    asked["damaged"] = json!(true);
+    let seen = replay(&asked)?;
+    let alert = seen["damage"].as_str().context("no word of the damage")?;
+    assert!(alert.contains("damaged: 0:0"), "{alert}");
+    let took = seen["tookMs"].as_f64().context("tookMs")?;
+    assert!(took < 12_000.0, "ten seconds of the call took {took} ms: the player stood still at the damage");
+    Ok(())
+}
+
+/// A file of this name somewhere below.
+fn object(below: &Path, name: &str) -> Result<PathBuf> {
+    let mut directories = vec![below.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.file_name().is_some_and(|found| found == name) {
+                return Ok(path);
+            }
+        }
+    }
+    anyhow::bail!("no {name} below {}", below.display())
 }
 
 /// SHA-256 of the HTTPS certificate's public key, base64: the one unknown key that Chromium may accept.
