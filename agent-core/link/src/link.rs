@@ -495,6 +495,10 @@ fn encode(message: &Up) -> Result<Message, End> {
 
 fn decode(text: &str) -> Option<Down> {
     match serde_json::from_str(text) {
+        Ok(Down::Unknown) => {
+            tracing::debug!("a message of a newer server is left out");
+            None
+        }
         Ok(message) => Some(message),
         Err(error) => {
             tracing::warn!(%error, "message of the server not understood");

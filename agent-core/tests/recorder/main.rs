@@ -135,7 +135,8 @@ fn no_pixel_of_a_pause_is_recorded_and_the_timeline_goes_on() {
             green_after |= green;
         }
     }
-    assert_eq!(during, 1, "one neutral picture");
+    // The neutral picture, and once more so that it leaves the open segment early.
+    assert!((1..=2).contains(&during), "{during} neutral pictures");
     assert!(green_after, "the screen shows again");
     assert!(video.duration > to + 0.8);
 }

@@ -40,8 +40,8 @@ struct Server {
 
 impl Server {
     fn config() -> Config {
-        let process = std::process::id() as u16 % 40;
-        let first = 10_000 + process * 400 + RANGE.fetch_add(20, Ordering::Relaxed);
+        let process = std::process::id() as u16 % 240;
+        let first = 10_000 + process * 40 + RANGE.fetch_add(20, Ordering::Relaxed);
         Config {
             listen: ([127, 0, 0, 1], free_port()).into(),
             rtp_first: first,

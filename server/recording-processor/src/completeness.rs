@@ -59,7 +59,8 @@ pub fn judge(evidence: &Evidence, tolerance_ms: i64, patience: Patience, now: Ti
         return verdict(Completeness::None, Vec::new(), None);
     }
     let Some(ended_at) = ended_at else { return verdict(Completeness::Pending, Vec::new(), None) };
-    let holes = uncovered(wanted, covered, tolerance_ms);
+    // Small holes are borne in what was recorded; where nothing was, even a short conversation is missing.
+    let holes = if covered.is_empty() { wanted.clone() } else { uncovered(wanted, covered, tolerance_ms) };
     let whole = holes.is_empty() && *lost == 0;
     let patience_ms = match (waiting, whole) {
         (0, true) => return verdict(Completeness::Complete, Vec::new(), None),
@@ -98,6 +99,13 @@ mod tests {
     use crate::project::tests::{at, span};
 
     const P: Patience = Patience { unannounced_ms: 20_000, announced_ms: 900_000 };
+
+    #[test]
+    fn a_short_conversation_of_which_nothing_was_recorded_is_missing() {
+        let short = Evidence { wanted: vec![span(10, 12)], ended_at: Some(at(12)), ..Evidence::default() };
+        let verdict = judge(&short, SCREEN_TOLERANCE_MS, P, at(100));
+        assert_eq!((verdict.completeness, verdict.holes), (Completeness::Missing, vec![span(10, 12)]));
+    }
 
     fn evidence(covered: &[Span], waiting: usize, lost: usize) -> Evidence {
         Evidence {
