@@ -35,14 +35,18 @@ impl Ports {
     /// Ports that nobody uses now, so that sites do not meet.
     pub fn free() -> Result<Self> {
         let rtp = 20_000 + (free_port()? % 80) * 100;
-        Ok(Self {
-            https: free_port()?,
-            crypto: free_port()?,
-            sip: free_port()?,
-            resource_manager: free_port()?,
-            media_server: free_port()?,
-            rtp: (rtp, rtp + 399),
-        })
+        // The system may name a port again that was free a moment ago.
+        let mut ports = Vec::new();
+        while ports.len() < 5 {
+            let port = free_port()?;
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
+        let [https, crypto, sip, resource_manager, media_server] = ports[..] else {
+            anyhow::bail!("five ports");
+        };
+        Ok(Self { https, crypto, sip, resource_manager, media_server, rtp: (rtp, rtp + 399) })
     }
 }
 
