@@ -1,7 +1,9 @@
 //! Process settings of the resource manager.
 
+use crate::member::Member;
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -14,18 +16,23 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Host that SIP servers and media servers reach us at, for Record-Route and Via; empty: the address of the listener.
     pub advertised_host: String,
-    /// The media servers.
-    pub pool: Vec<SocketAddr>,
+    /// The media servers: addresses, or tables with what is special about one (`address`, `place`, `roles`, `drain`).
+    pub pool: Vec<Member>,
     /// Addresses of the session recording clients (SIPREC) whose recording sessions are taken; others are refused with 403.
     pub recording_clients: Vec<IpAddr>,
-    /// Milliseconds between two health checks of a media server; what is unanswered by the next one is missed.
+    /// Milliseconds between two health checks of a media server; what is unanswered by the next one is missed. Many quick
+    /// checks tell a loss as early as few slow ones, and bear more lost packets.
     pub health_milliseconds: u64,
-    /// Missed health checks in a row after which a media server counts as lost.
+    /// Missed health checks in a row after which a media server counts as lost; three times as many for the last one
+    /// that is left: its calls have nowhere to go.
     pub health_missed: u32,
     /// Milliseconds for a media server to say anything to an INVITE before the next one is asked.
     pub try_milliseconds: u64,
     /// Sessions at a time; more are refused with 503.
     pub max_sessions: usize,
+    /// Sessions at a time of a tenant (parameter `tenant` of the conference URI); one that is not named has no limit of
+    /// its own. A conference that was let in gets all its legs.
+    pub tenant_sessions: BTreeMap<String, usize>,
     /// Hours after which a conference of which nothing was heard is forgotten.
     pub idle_hours: u64,
 }
@@ -40,12 +47,13 @@ impl Default for Config {
         Self {
             listen: DEFAULT_LISTEN,
             advertised_host: String::new(),
-            pool: vec![DEFAULT_MEDIA_SERVER],
+            pool: vec![DEFAULT_MEDIA_SERVER.into()],
             recording_clients: Vec::new(),
-            health_milliseconds: 1000,
-            health_missed: 2,
+            health_milliseconds: 250,
+            health_missed: 6,
             try_milliseconds: 1500,
             max_sessions: 4000,
+            tenant_sessions: BTreeMap::new(),
             idle_hours: 12,
         }
     }

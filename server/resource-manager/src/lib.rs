@@ -2,11 +2,12 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`config`] | process settings |
+//! | [`config`], [`member`] | process settings; a media server of the pool |
 //! | [`pool`] | pure: which media servers are alive, how loaded, which one is next |
 //! | [`session`] | pure: sessions, which conference is where, one record per session |
 //! | [`siprec`] | pure: recording sessions of other systems, and whose are taken |
 //! | [`state`] | pure: the stateful proxy between events and commands of the SIP stack |
+//! | [`presence`] | whether the processes of the media servers are there |
 //! | [`service`] | the loop: sockets, journal, clock |
 //!
 //! Deliberately absent: media, registrations, authentication (it listens to components, and to recording clients that are
@@ -14,7 +15,9 @@
 
 pub mod config;
 pub mod error;
+pub mod member;
 pub mod pool;
+pub mod presence;
 pub mod service;
 pub mod session;
 pub mod siprec;

@@ -1,9 +1,17 @@
 //! The media servers: which are alive, how loaded, and which one a new conference gets.
 
+use crate::member::{Member, Role};
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
+
+/// Loads that differ by less than this, thousandths, are alike: the sessions given out since they were told decide.
+const ALIKE: u32 = 50;
+/// Thousandths: no room.
+const FULL: u32 = 1000;
+/// The last media server that is left may miss so many times as many checks as one of several.
+const PATIENCE_WITH_THE_LAST: u32 = 3;
 
 /// What is known of a media server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +22,12 @@ enum Health {
     Up,
     /// Answers, and wants no new sessions (503).
     Draining,
-    /// Missed its checks.
+    /// Missed its checks, or its process is gone.
     Lost,
 }
 
 struct Server {
-    address: SocketAddr,
+    member: Member,
     health: Health,
     /// Of its capacity, thousandths, as it last said.
     load: Option<u32>,
@@ -41,6 +49,15 @@ pub enum Change {
     Lost,
 }
 
+/// What a new conference asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// What for.
+    pub role: Role,
+    /// Where, if that can be had; empty: anywhere.
+    pub place: &'a str,
+}
+
 /// The pool.
 pub struct Pool {
     servers: Vec<Server>,
@@ -50,10 +67,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Of these addresses, checked at this interval; lost after so many misses in a row.
-    pub fn new(addresses: &[SocketAddr], interval: Duration, allowed_misses: u32) -> Self {
-        let server = |address: &SocketAddr| Server {
-            address: *address,
+    /// Of these media servers, checked at this interval; lost after so many misses in a row.
+    pub fn new(members: &[Member], interval: Duration, allowed_misses: u32) -> Self {
+        let server = |member: &Member| Server {
+            member: member.clone(),
             health: Health::Unknown,
             load: None,
             sessions: 0,
@@ -61,7 +78,7 @@ impl Pool {
             asked: false,
         };
         Self {
-            servers: addresses.iter().map(server).collect(),
+            servers: members.iter().map(server).collect(),
             interval,
             allowed_misses: allowed_misses.max(1),
             next_check: None,
@@ -74,20 +91,19 @@ impl Pool {
     }
 
     /// Starts the next round of checks where it is due. Returns whom to ask, and who is lost by not having answered the
-    /// round before.
+    /// rounds before.
     pub fn due(&mut self, now: Instant) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         if self.next_check.is_some_and(|at| at > now) {
             return (Vec::new(), Vec::new());
         }
         self.next_check = Some(now + self.interval);
         let mut lost = Vec::new();
-        for server in &mut self.servers {
-            if std::mem::replace(&mut server.asked, true) && miss(server, self.allowed_misses) == Change::Lost
-            {
-                lost.push(server.address);
+        for index in 0..self.servers.len() {
+            if std::mem::replace(&mut self.servers[index].asked, true) && self.miss(index) == Change::Lost {
+                lost.push(self.servers[index].member.address);
             }
         }
-        (self.servers.iter().map(|server| server.address).collect(), lost)
+        (self.servers.iter().map(|server| server.member.address).collect(), lost)
     }
 
     /// An answer to a check.
@@ -106,21 +122,42 @@ impl Pool {
 
     /// A check could not even be sent.
     pub fn unreachable(&mut self, address: SocketAddr) -> Change {
-        let allowed = self.allowed_misses;
-        let Some(server) = self.get_mut(address) else { return Change::Same };
-        if !std::mem::replace(&mut server.asked, false) {
+        let Some(index) = self.servers.iter().position(|server| server.member.address == address) else {
+            return Change::Same;
+        };
+        if !std::mem::replace(&mut self.servers[index].asked, false) {
             return Change::Same;
         }
-        miss(server, allowed)
+        self.miss(index)
     }
 
-    /// The least loaded server that was not tried yet: one that is known to be alive before one that nobody has heard of.
-    pub fn choose(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
-        let candidates = self.servers.iter().filter(|server| !tried.contains(&server.address));
-        let usable = candidates.filter(|server| matches!(server.health, Health::Up | Health::Unknown));
-        usable
-            .min_by_key(|s| (s.health == Health::Unknown, s.load.unwrap_or(0), s.sessions))
-            .map(|s| s.address)
+    /// Its process is gone: its host said so.
+    pub fn gone(&mut self, address: SocketAddr) -> Change {
+        let Some(server) = self.get_mut(address) else { return Change::Same };
+        lose(server)
+    }
+
+    fn miss(&mut self, index: usize) -> Change {
+        let alive = |(other, server): (usize, &Server)| {
+            other != index && matches!(server.health, Health::Up | Health::Draining)
+        };
+        let others = self.servers.iter().enumerate().any(alive);
+        let allowed = if others { self.allowed_misses } else { self.allowed_misses * PATIENCE_WITH_THE_LAST };
+        let server = &mut self.servers[index];
+        server.missed += 1;
+        if server.missed < allowed { Change::Same } else { lose(server) }
+    }
+
+    /// The best server for a new conference that was not tried yet: known to be alive before never heard of, with room
+    /// before full, of the place wished for before any other, then the least loaded.
+    pub fn choose(&self, wish: Wish<'_>, tried: &[SocketAddr]) -> Option<SocketAddr> {
+        let usable = self.servers.iter().filter(|server| {
+            matches!(server.health, Health::Up | Health::Unknown)
+                && !server.member.drain
+                && server.member.roles.contains(&wish.role)
+                && !tried.contains(&server.member.address)
+        });
+        usable.min_by_key(|server| rank(server, wish.place)).map(|server| server.member.address)
     }
 
     /// Whether this is a media server of the pool that is lost.
@@ -148,17 +185,23 @@ impl Pool {
     }
 
     fn get(&self, address: SocketAddr) -> Option<&Server> {
-        self.servers.iter().find(|server| server.address == address)
+        self.servers.iter().find(|server| server.member.address == address)
     }
 
     fn get_mut(&mut self, address: SocketAddr) -> Option<&mut Server> {
-        self.servers.iter_mut().find(|server| server.address == address)
+        self.servers.iter_mut().find(|server| server.member.address == address)
     }
 }
 
-fn miss(server: &mut Server, allowed: u32) -> Change {
-    server.missed += 1;
-    if server.missed < allowed || server.health == Health::Lost {
+/// The lower the better.
+fn rank(server: &Server, place: &str) -> (bool, bool, bool, u32, u32) {
+    let load = server.load.unwrap_or(0);
+    let elsewhere = !place.is_empty() && server.member.place != place;
+    (server.health == Health::Unknown, load >= FULL, elsewhere, load / ALIKE, server.sessions)
+}
+
+fn lose(server: &mut Server) -> Change {
+    if server.health == Health::Lost {
         return Change::Same;
     }
     server.health = Health::Lost;
@@ -170,40 +213,79 @@ fn miss(server: &mut Server, allowed: u32) -> Change {
 mod tests {
     use super::*;
 
+    const ANY: Wish<'static> = Wish { role: Role::Calls, place: "" };
+
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
+    fn member(port: u16) -> Member {
+        address(port).into()
+    }
+
     fn pool() -> Pool {
-        Pool::new(&[address(1), address(2), address(3)], Duration::from_secs(1), 2)
+        Pool::new(&[member(1), member(2), member(3)], Duration::from_secs(1), 2)
     }
 
     #[test]
     fn the_least_loaded_living_server_is_chosen() {
         let mut pool = pool();
-        assert_eq!(pool.choose(&[]), Some(address(1)), "nothing is known yet: any will do");
+        assert_eq!(pool.choose(ANY, &[]), Some(address(1)), "nothing is known yet: any will do");
         pool.answered(address(2), 200, Some(700));
         pool.answered(address(3), 200, Some(100));
-        assert_eq!(pool.choose(&[]), Some(address(3)));
-        assert_eq!(pool.choose(&[address(3)]), Some(address(2)));
-        assert_eq!(pool.choose(&[address(3), address(2)]), Some(address(1)));
-        assert_eq!(pool.choose(&[address(1), address(2), address(3)]), None);
+        assert_eq!(pool.choose(ANY, &[]), Some(address(3)));
+        assert_eq!(pool.choose(ANY, &[address(3)]), Some(address(2)));
+        assert_eq!(pool.choose(ANY, &[address(3), address(2)]), Some(address(1)));
+        assert_eq!(pool.choose(ANY, &[address(1), address(2), address(3)]), None);
         pool.answered(address(3), 503, Some(100));
-        assert_eq!(pool.choose(&[]), Some(address(2)), "who drains gets nothing new");
+        assert_eq!(pool.choose(ANY, &[]), Some(address(2)), "who drains gets nothing new");
     }
 
     #[test]
     fn of_equal_loads_the_one_with_fewer_sessions_is_chosen() {
         let mut pool = pool();
-        for port in 1..4 {
-            pool.answered(address(port), 200, None);
+        for (port, load) in (1..4).zip([20, 10, 0]) {
+            pool.answered(address(port), 200, Some(load));
         }
         pool.take(address(1));
         pool.take(address(2));
-        assert_eq!(pool.choose(&[]), Some(address(3)));
+        assert_eq!(pool.choose(ANY, &[]), Some(address(3)));
         pool.release(address(1));
         pool.take(address(3));
-        assert_eq!(pool.choose(&[]), Some(address(1)));
+        assert_eq!(pool.choose(ANY, &[]), Some(address(1)));
+    }
+
+    #[test]
+    fn many_conferences_at_one_moment_are_spread_though_no_load_is_told_meanwhile() {
+        let mut pool = pool();
+        for port in 1..4 {
+            pool.answered(address(port), 200, Some(100 + u32::from(port)));
+        }
+        for _ in 0..90 {
+            let chosen = pool.choose(ANY, &[]).unwrap();
+            pool.take(chosen);
+        }
+        assert!((1..4).all(|port| pool.get(address(port)).unwrap().sessions == 30));
+    }
+
+    #[test]
+    fn role_and_drain_exclude_and_place_is_preferred_while_it_has_room() {
+        let near = Member { place: "berlin".into(), ..member(1) };
+        let sessions_only = Member { roles: vec![Role::RecordingSessions], ..member(2) };
+        let draining = Member { drain: true, ..member(4) };
+        let mut pool = Pool::new(&[near, sessions_only, member(3), draining], Duration::from_secs(1), 2);
+        for (port, load) in (1..5).zip([900, 0, 10, 0]) {
+            pool.answered(address(port), 200, Some(load));
+        }
+        let berlin = Wish { role: Role::Calls, place: "berlin" };
+        assert_eq!(pool.choose(ANY, &[]), Some(address(3)), "the least loaded that takes calls");
+        assert_eq!(pool.choose(berlin, &[]), Some(address(1)));
+        pool.answered(address(1), 200, Some(1000));
+        assert_eq!(pool.choose(berlin, &[]), Some(address(3)), "full: another place is better");
+        pool.gone(address(3));
+        assert_eq!(pool.choose(berlin, &[]), Some(address(1)), "it may know better than its last word");
+        let session = Wish { role: Role::RecordingSessions, place: "" };
+        assert_eq!(pool.choose(session, &[]), Some(address(2)));
     }
 
     #[test]
@@ -222,5 +304,25 @@ mod tests {
         assert!(pool.is_lost(address(2)) && !pool.is_lost(address(1)) && !pool.is_lost(address(9)));
         assert_eq!(pool.answered(address(2), 200, None), Change::Found);
         assert_eq!(pool.answered(address(2), 200, None), Change::Same);
+    }
+
+    #[test]
+    fn the_last_one_is_waited_for_longer_unless_its_process_is_gone() {
+        let mut pool = Pool::new(&[member(1)], Duration::from_secs(1), 2);
+        let mut now = Instant::now();
+        pool.due(now);
+        pool.answered(address(1), 200, None);
+        let mut lost_after = 0;
+        pool.due(now + Duration::from_secs(1));
+        while !pool.is_lost(address(1)) {
+            now += Duration::from_secs(1);
+            lost_after += 1;
+            pool.due(now + Duration::from_secs(1));
+            assert!(lost_after < 20);
+        }
+        assert_eq!(lost_after, 6);
+        pool.answered(address(1), 200, None);
+        assert_eq!(pool.gone(address(1)), Change::Lost);
+        assert_eq!(pool.gone(address(1)), Change::Same);
     }
 }

@@ -3,13 +3,18 @@
 use crate::{
     config::Config,
     error::ResourceManagerError,
+    presence,
     state::{Now, Output, ResourceManager},
 };
 use hindsight_link::{Hello, Identity, Journal, Link, LinkConfig};
 use hindsight_sip::{Host, HostPort, SipConfig, SipHandle, SipStack, StackGone};
 use hindsight_wire::Timestamp;
 use std::{path::PathBuf, time::Instant};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// News of media servers that went, waiting to be taken.
+const NEWS: usize = 16;
 
 /// Serves until `shutdown`. `data_dir`: the journal of session records.
 pub async fn run(
@@ -29,6 +34,10 @@ pub async fn run(
     let (_link, mut link_events) =
         Link::spawn(&identity, LinkConfig::new(address), Some(journal.clone()), hello);
 
+    let (tell, mut gone) = mpsc::channel(NEWS);
+    for member in &config.pool {
+        tokio::spawn(presence::watch(member.address, tell.clone()));
+    }
     let ids = sip.clone();
     let client_ids = Box::new(move || ids.next_client_id());
     let (own, local) = (sip.advertised().clone(), sip.local_addr());
@@ -39,10 +48,11 @@ pub async fn run(
         perform(&mut manager, &sip, &journal).await?;
         let deadline =
             manager.deadline().map_or_else(tokio::time::Instant::now, tokio::time::Instant::from_std);
-        // Priorities: timers (who is lost), then SIP; the link is only drained.
+        // Priorities: who is lost, timers, then SIP; the link is only drained.
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            Some(server) = gone.recv() => manager.on_gone(server, now()),
             () = tokio::time::sleep_until(deadline) => manager.on_time(now()),
             event = events.recv() => match event {
                 Some(event) => manager.on_event(event, now()),

@@ -37,6 +37,7 @@ impl Key {
 pub struct Session {
     conference: String,
     interaction: InteractionId,
+    tenant: String,
     server: Option<SocketAddr>,
     /// Where its INVITE came from.
     pub upstream: Destination,
@@ -58,6 +59,21 @@ struct Pin {
 pub struct Sessions {
     sessions: HashMap<Key, Session>,
     pins: HashMap<String, Pin>,
+    /// How many sessions each tenant has.
+    tenants: HashMap<String, usize>,
+}
+
+/// What an INVITE begins.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// Its conference.
+    pub conference: String,
+    /// The interaction that it belongs to.
+    pub interaction: InteractionId,
+    /// Whose; empty: nobody's in particular.
+    pub tenant: String,
+    /// Where the INVITE came from.
+    pub upstream: Destination,
 }
 
 impl Sessions {
@@ -72,17 +88,13 @@ impl Sessions {
     }
 
     /// An INVITE came.
-    pub fn begin(
-        &mut self,
-        key: Key,
-        conference: String,
-        interaction: InteractionId,
-        upstream: Destination,
-        (instant, wall): (Instant, Timestamp),
-    ) {
+    pub fn begin(&mut self, key: Key, beginning: Beginning, (instant, wall): (Instant, Timestamp)) {
+        let Beginning { conference, interaction, tenant, upstream } = beginning;
+        *self.tenants.entry(tenant.clone()).or_default() += 1;
         let session = Session {
             conference,
             interaction,
+            tenant,
             server: None,
             upstream,
             started_at: wall,
@@ -91,6 +103,16 @@ impl Sessions {
             status: 0,
         };
         self.sessions.insert(key, session);
+    }
+
+    /// How many a tenant has.
+    pub fn of_tenant(&self, tenant: &str) -> usize {
+        self.tenants.get(tenant).copied().unwrap_or(0)
+    }
+
+    /// Whether a conference has a media server already.
+    pub fn has_begun(&self, conference: &str) -> bool {
+        self.pins.contains_key(conference)
     }
 
     /// Whether an INVITE of this session is being served.
@@ -148,6 +170,12 @@ impl Sessions {
         wall: Timestamp,
     ) -> Option<(DomainEvent, Option<SocketAddr>)> {
         let session = self.sessions.remove(key)?;
+        if let Some(count) = self.tenants.get_mut(&session.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                self.tenants.remove(&session.tenant);
+            }
+        }
         if session.server.is_some() {
             release(&mut self.pins, &session.conference);
         }
@@ -173,6 +201,17 @@ impl Sessions {
     pub fn on(&self, server: SocketAddr) -> Vec<Key> {
         let there = self.sessions.iter().filter(|(_, session)| session.server == Some(server));
         there.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Where the sessions on a media server came from, each once.
+    pub fn upstreams(&self, server: SocketAddr) -> Vec<Destination> {
+        let mut upstreams = Vec::new();
+        for session in self.sessions.values().filter(|session| session.server == Some(server)) {
+            if !upstreams.contains(&session.upstream) {
+                upstreams.push(session.upstream);
+            }
+        }
+        upstreams
     }
 
     /// Sessions of which nothing was heard since `instant`, nor of any other leg of their conference.

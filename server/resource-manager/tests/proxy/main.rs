@@ -4,10 +4,11 @@
 
 mod site;
 
+use hindsight_resource_manager::{Config, member::Member};
 use hindsight_sip::Method;
 use hindsight_wire::InteractionId;
-use site::{CALLER, Manner, Site};
-use std::time::Duration;
+use site::{CALLER, Manner, Site, address};
+use std::{collections::BTreeMap, time::Duration};
 
 fn conference(number: u8) -> InteractionId {
     format!("0193aaaa-0000-7000-8000-0000000000{number:02x}").parse().unwrap()
@@ -106,7 +107,10 @@ fn the_loss_of_a_media_server_is_told_in_its_dialogs_within_seconds() {
     // Asked before the loss is known: answered when it is.
     site.request(CALLER, 0, Method::Options);
     site.until("408", 5, |site| site.caller_saw("OPTIONS 408") == 1);
-    assert!(site.now - died <= Duration::from_millis(3100));
+    assert!(
+        site.now - died <= Duration::from_millis(1800),
+        "six checks of a quarter of a second, and a moment"
+    );
     assert_eq!(site.records.len(), 2, "both sessions are over");
     let asked = site.now;
     site.request(CALLER, 1, Method::Options);
@@ -114,6 +118,89 @@ fn the_loss_of_a_media_server_is_told_in_its_dialogs_within_seconds() {
     assert!(site.now - asked < Duration::from_millis(50));
     site.invite(conference(1), "agent");
     site.until("a new leg elsewhere", 5, |site| site.legs()[1] == 1);
+}
+
+#[test]
+fn a_sip_server_is_told_at_once_that_a_process_is_gone_whatever_the_number_of_its_calls() {
+    let mut site = Site::new(2, 0.0, 6);
+    site.peers[2].load = 60;
+    site.pass(100);
+    for number in 1..20 {
+        site.invite(conference(number), "agent");
+        site.pass(20);
+    }
+    site.until("all legs", 5, |site| site.legs() == [19, 0]);
+    let went = site.now;
+    site.process_gone(1);
+    site.until("told", 1, |site| site.caller_saw("lost 192.0.2.100:5060") == 1);
+    assert!(site.now - went < Duration::from_millis(20));
+    assert_eq!(site.records.len(), 19, "every session there is over");
+    site.request(CALLER, 3, Method::Options);
+    site.until("408", 1, |site| site.caller_saw("OPTIONS 408") == 1);
+    for number in 1..20 {
+        site.invite(conference(number), "agent");
+    }
+    site.until("all elsewhere", 2, |site| site.legs()[1] == 19);
+    assert!(site.now - went < Duration::from_millis(100));
+    site.pass(5000);
+    assert_eq!(site.caller_saw("lost 192.0.2.100:5060"), 1, "the missed checks are no news");
+}
+
+#[test]
+fn a_media_server_that_dies_with_an_invite_under_way_is_passed_over_unless_its_conference_is_there() {
+    let mut site = Site::new(3, 0.0, 7);
+    (site.peers[2].load, site.peers[3].load) = (100, 200);
+    site.pass(100);
+    site.peers[1].manner = Manner::Deaf;
+    site.invite(conference(1), "agent");
+    site.pass(50);
+    site.process_gone(1);
+    site.until("answered by the next", 1, |site| site.caller_saw("INVITE 200") == 1);
+    assert_eq!(site.legs(), [0, 1, 0]);
+    site.peers[2].manner = Manner::Deaf;
+    site.invite(conference(1), "customer");
+    site.pass(50);
+    site.process_gone(2);
+    site.until("the second leg cannot be without the first", 1, |site| site.caller_saw("INVITE 408") == 1);
+    assert_eq!(site.manager.sessions(), 0);
+}
+
+#[test]
+fn a_tenant_has_its_own_limit_and_a_conference_that_began_gets_all_its_legs() {
+    let limits = BTreeMap::from([("blue".to_owned(), 2)]);
+    let config = Config { tenant_sessions: limits, max_sessions: 4, ..Config::default() };
+    let mut site = Site::with(vec![address(100).into()], config, 0.0, 8);
+    site.pass(100);
+    let of = |tenant| [("role", "agent"), ("tenant", tenant)];
+    for number in 1..4 {
+        site.invite_with(conference(number), &of("blue"));
+        site.pass(50);
+    }
+    assert_eq!((site.caller_saw("INVITE 200"), site.caller_saw("INVITE 503")), (2, 1));
+    site.invite_with(conference(1), &of("blue"));
+    site.invite_with(conference(4), &of("red"));
+    site.until("legs", 1, |site| site.legs() == [4]);
+    site.invite_with(conference(5), &of("red"));
+    site.until("no room at all", 1, |site| site.caller_saw("INVITE 503") == 2);
+    site.invite_with(conference(4), &of("red"));
+    site.until("second leg", 1, |site| site.legs() == [5]);
+    site.request(CALLER, 0, Method::Bye);
+    site.until("one less", 1, |site| site.legs() == [4]);
+}
+
+#[test]
+fn what_drains_keeps_its_conferences_and_gets_no_new_ones_and_a_place_is_preferred() {
+    let draining = |drain| Member { drain, ..address(100).into() };
+    let berlin = Member { place: "berlin".into(), ..address(102).into() };
+    let mut site = Site::with(vec![draining(true), address(101).into(), berlin], Config::default(), 0.0, 9);
+    (site.peers[2].load, site.peers[3].load) = (10, 500);
+    site.pass(100);
+    site.invite(conference(1), "agent");
+    site.invite_with(conference(2), &[("role", "agent"), ("place", "berlin")]);
+    site.until("legs", 1, |site| site.legs() == [0, 1, 1]);
+    site.peers[2].manner = Manner::Refuse(503);
+    site.invite_with(conference(2), &[("role", "customer"), ("place", "berlin")]);
+    site.until("pinned", 1, |site| site.legs() == [0, 1, 2]);
 }
 
 #[test]
@@ -141,7 +228,8 @@ fn sessions_survive_the_loss_of_a_fifth_of_all_messages() {
         site.pass(3000);
         site.invite(conference(1), "agent");
         site.until("answered", 40, |site| {
-            !site.peers[CALLER].dialogs.is_empty() || site.caller_saw("INVITE 503") > 0
+            !site.peers[CALLER].dialogs.is_empty()
+                || site.caller_saw("INVITE 503") + site.caller_saw("INVITE 408") > 0
         });
         if site.peers[CALLER].dialogs.is_empty() {
             continue;

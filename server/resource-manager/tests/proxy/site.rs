@@ -3,7 +3,8 @@
 use hindsight_model::event::{SessionRecord, What};
 use hindsight_resource_manager::{
     Config,
-    state::{Now, Output as Wanted, ResourceManager},
+    member::Member,
+    state::{LOST_HEADER, Now, Output as Wanted, ResourceManager},
 };
 use hindsight_sip::{
     ClientTransactionId, Destination, Dialog, DialogId, Endpoint, EndpointConfig, Event, Ids, Method,
@@ -73,6 +74,9 @@ impl Peer {
                     self.log.push(request.method.to_string());
                 }
                 let health = request.method == Method::Options && in_dialog.is_none();
+                if let Some(lost) = request.headers.get(LOST_HEADER).filter(|_| health) {
+                    self.log.push(format!("lost {lost}"));
+                }
                 let response = match (&request.method, in_dialog) {
                     (Method::Invite, None) => match self.manner {
                         Manner::Answer => {
@@ -144,18 +148,24 @@ pub struct Site {
     began: Instant,
 }
 
-fn address(last: u8) -> SocketAddr {
+pub fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, last], 5060))
 }
 
 impl Site {
     pub fn new(servers: u8, loss: f64, seed: u64) -> Self {
+        let members = (0..servers).map(|server| address(100 + server).into()).collect();
+        Self::with(members, Config::default(), loss, seed)
+    }
+
+    /// Of these media servers: the addresses must be those of [`Site::new`].
+    pub fn with(pool: Vec<Member>, config: Config, loss: f64, seed: u64) -> Self {
         let own = address(1);
-        let pool = (0..servers).map(|server| address(100 + server)).collect();
+        let servers = u8::try_from(pool.len()).unwrap();
         let endpoint = Endpoint::new(EndpointConfig::new(own), Ids::seeded(seed));
         let ids = endpoint.client_ids();
         let now = Instant::now();
-        let config = Config { pool, ..Config::default() };
+        let config = Config { pool, ..config };
         let manager = ResourceManager::new(config, own.into(), own, Box::new(move || ids.next()), seed, now);
         let mut peers = vec![Peer::new(address(2), seed + 10)];
         peers.extend(
@@ -179,9 +189,15 @@ impl Site {
 
     /// An INVITE of the caller to a leg of this conference.
     pub fn invite(&mut self, conference: InteractionId, role: &str) -> ClientTransactionId {
+        self.invite_with(conference, &[("role", role)])
+    }
+
+    /// The same with these parameters of the conference URI.
+    pub fn invite_with(&mut self, conference: InteractionId, params: &[(&str, &str)]) -> ClientTransactionId {
         let caller = &mut self.peers[CALLER];
         let user = format!("msml={}", conference.to_session_id());
-        let target = SipUri::with_user(&user, self.address.into()).with_param("role", Some(role));
+        let target = SipUri::with_user(&user, self.address.into());
+        let target = params.iter().fold(target, |uri, (name, value)| uri.with_param(name, Some(value)));
         let request = NewRequest {
             method: Method::Invite,
             target: target.clone().into(),
@@ -308,6 +324,13 @@ impl Site {
         self.sent += 1;
         let at = self.now + Duration::from_millis(self.rng.random_range(1..10));
         self.flying.insert((at, self.sent), (from, to, bytes.to_vec()));
+    }
+
+    /// The host of a media server says that its process is gone.
+    pub fn process_gone(&mut self, server: usize) {
+        self.peers[server].manner = Manner::Dead;
+        let (address, now) = (self.peers[server].address, self.now());
+        self.manager.on_gone(address, now);
     }
 
     /// Dialogs on each media server.
