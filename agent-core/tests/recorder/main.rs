@@ -7,6 +7,7 @@
 mod scene;
 
 mod display;
+mod managed;
 mod masks;
 mod monitors;
 mod rig;

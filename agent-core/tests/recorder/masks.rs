@@ -24,28 +24,28 @@ use x11rb::{
     wrapper::ConnectionExt as _,
 };
 
-const WIDTH: u32 = 320;
-const HEIGHT: u32 = 240;
-const GREEN: [u8; 3] = [0x10, 0xA0, 0x20];
-const BLUE: [u8; 3] = [0x20, 0x30, 0xE0];
-const MAGENTA: [u8; 3] = [0xFF, 0x00, 0xFF];
+pub const WIDTH: u32 = 320;
+pub const HEIGHT: u32 = 240;
+pub const GREEN: [u8; 3] = [0x10, 0xA0, 0x20];
+pub const BLUE: [u8; 3] = [0x20, 0x30, 0xE0];
+pub const MAGENTA: [u8; 3] = [0xFF, 0x00, 0xFF];
 const YELLOW: [u8; 3] = [0xF0, 0xF0, 0x10];
 const CYAN: [u8; 3] = [0x10, 0xE0, 0xE0];
 
 /// A program with windows.
-struct Desk {
-    connection: RustConnection,
-    root: Window,
+pub struct Desk {
+    pub connection: RustConnection,
+    pub root: Window,
 }
 
 impl Desk {
-    fn open(display: &Display) -> Self {
+    pub fn open(display: &Display) -> Self {
         let (connection, screen) = RustConnection::connect(Some(display.name())).unwrap();
         let root = connection.setup().roots[screen].root;
         Self { connection, root }
     }
 
-    fn window(&self, title: &str, program: &str, colour: [u8; 3], area: (i16, i16, u16, u16)) -> Window {
+    pub fn window(&self, title: &str, program: &str, colour: [u8; 3], area: (i16, i16, u16, u16)) -> Window {
         let window = self.bare(colour, area, false);
         self.connection
             .change_property8(
@@ -61,7 +61,7 @@ impl Desk {
         window
     }
 
-    fn bare(&self, colour: [u8; 3], area: (i16, i16, u16, u16), by_itself: bool) -> Window {
+    pub fn bare(&self, colour: [u8; 3], area: (i16, i16, u16, u16), by_itself: bool) -> Window {
         let window = self.connection.generate_id().unwrap();
         let look = CreateWindowAux::new()
             .background_pixel(u32::from_be_bytes([0, colour[0], colour[1], colour[2]]))
@@ -98,7 +98,7 @@ impl Desk {
         self.connection.sync().unwrap();
     }
 
-    fn show(&self, window: Window) {
+    pub fn show(&self, window: Window) {
         self.connection.map_window(window).unwrap();
         self.connection.sync().unwrap();
     }
@@ -161,11 +161,11 @@ impl Drop for Restless {
     }
 }
 
-fn titled(title: &str) -> WindowMatch {
+pub fn titled(title: &str) -> WindowMatch {
     WindowMatch { title: Some(title.to_owned()), ..WindowMatch::default() }
 }
 
-fn of(program: &str) -> WindowMatch {
+pub fn of(program: &str) -> WindowMatch {
     WindowMatch { program: Some(program.to_owned()), ..WindowMatch::default() }
 }
 
@@ -182,7 +182,7 @@ fn record(display: &Display, seconds: u64, policy: impl FnOnce(&mut CapturePolic
 }
 
 /// Pictures in which at least `least` pixels have about this colour.
-fn pictures_with(video: &Video, colour: [u8; 3], least: usize) -> usize {
+pub fn pictures_with(video: &Video, colour: [u8; 3], least: usize) -> usize {
     let close = |pixel: &&[u8]| pixel.iter().zip(colour).all(|(is, should)| is.abs_diff(should) < 60);
     video
         .pictures
