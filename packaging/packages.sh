@@ -108,7 +108,7 @@ make_deb() {
         [ -z "${!recommends_of}" ] || printf 'Recommends: %s\n' "${!recommends_of}"
         printf 'Description: %s\n%s\n' "${!summary_of}" "${!description_of}"
     } > "$tree/DEBIAN/control"
-    (cd "$tree" && find etc -type f -printf '/%p\n' 2>/dev/null | LC_ALL=C sort) > "$tree/DEBIAN/conffiles"
+    (cd "$tree" && find . -path './etc/*' -type f -printf '/%P\n' | LC_ALL=C sort) > "$tree/DEBIAN/conffiles"
     [ -s "$tree/DEBIAN/conffiles" ] || rm "$tree/DEBIAN/conffiles"
     (cd "$tree" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) > "$tree/DEBIAN/md5sums"
     local script
