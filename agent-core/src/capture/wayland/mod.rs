@@ -45,11 +45,12 @@ pub fn open() -> Result<Box<dyn Screens>, CaptureError> {
     let granted = asked.as_ref().ok().map(|(grant, _)| grant);
     let shared: Vec<Place> =
         granted.into_iter().flat_map(|grant| &grant.streams).filter_map(|stream| stream.place).collect();
-    // The old token was used, or was refused: either way it is good no more.
     let next = granted
         .and_then(|grant| grant.token.clone())
         .map(|token| Consent { token, monitors: shared.clone() });
-    if let Err(error) = file.replace(next.as_ref()) {
+    // A token that was used, or refused, is good no more; one that no portal has seen is.
+    let seen = matches!(asked, Ok(_) | Err(CaptureError::NotAllowed(_)));
+    if seen && let Err(error) = file.replace(next.as_ref()) {
         tracing::warn!(%error, "the agent's consent cannot be kept: the next capture asks again");
     }
     let (mut grant, sharing) = asked?;

@@ -1,7 +1,8 @@
 //! Asking the desktop portal to share the monitors, and holding on to what it granted.
 //!
 //! The portal shows the agent a dialog, unless a token of an earlier consent is good. The session lives as long as its
-//! connection to the session bus, which a thread of its own holds.
+//! connection to the session bus, which a thread of its own holds. The connection is never the one that ashpd keeps for the
+//! whole process: that one is served by the thread that was first to use it, and is dead for everybody after that.
 
 use super::consent::Place;
 use crate::capture::CaptureError;
@@ -11,6 +12,7 @@ use ashpd::{
         PersistMode, ResponseError, Session,
         screencast::{CursorMode, Screencast, SelectSourcesOptions, SourceType, Streams},
     },
+    zbus::Connection,
 };
 use futures_util::StreamExt as _;
 use std::{
@@ -27,6 +29,8 @@ use tokio::{sync::oneshot, time::timeout};
 
 /// How long the portal may take to answer what needs no person.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long it may take to end a session: the next capture waits for it. It ends with its connection in any case.
+const CLOSE: Duration = Duration::from_secs(2);
 /// How long a person may look at the dialog.
 const PERSON: Duration = Duration::from_secs(120);
 /// Whoever said no is not asked again before this: a capture is tried again much sooner.
@@ -137,13 +141,18 @@ async fn hold(
             let _ = stopped.await;
         }
     }
-    if let Ok(Err(error)) = timeout(ANSWER, session.close()).await {
-        tracing::debug!(%error, "the sharing could not be closed: it has ended");
+    match timeout(CLOSE, session.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the sharing could not be closed: it has ended"),
+        Err(_) => tracing::warn!("the desktop portal does not answer: the sharing ends with its connection"),
     }
 }
 
 async fn negotiate(token: Option<String>) -> Result<(Session<Screencast>, Grant), CaptureError> {
-    let portal = in_time(Screencast::new()).await?;
+    let connection = timeout(ANSWER, Connection::session()).await;
+    let connection = connection.map_err(|_| unreachable("the session bus did not answer"))?;
+    let connection = connection.map_err(|error| unreachable(&error.to_string()))?;
+    let portal = in_time(Screencast::with_connection(connection)).await?;
     let modes = in_time(portal.available_cursor_modes()).await?;
     let cursor = modes.contains(CursorMode::Embedded);
     let session = in_time(portal.create_session(Default::default())).await?;
