@@ -22,8 +22,10 @@ pub struct PhoneConfig<'a> {
     pub registrar: &'a str,
     /// 8 kHz mono 16-bit WAV that it speaks, repeated.
     pub speech: &'a Path,
-    /// `pcmu` or `pcma`.
+    /// As baresip names it: `pcmu`, `pcma`, `G722/16000/1`, `opus/48000/2`.
     pub codec: &'a str,
+    /// SRTP: `srtp` where the other side can, `srtp-mand` or not at all; empty: plain.
+    pub media_encryption: &'a str,
     pub auto_answer: bool,
 }
 
@@ -181,12 +183,16 @@ fn netstring(bytes: &[u8]) -> Result<Option<(Value, usize)>> {
 
 fn account(config: &PhoneConfig<'_>) -> String {
     format!(
-        "<sip:{dn}@{registrar}>;auth_user={dn};auth_pass={password};regint=60;answermode={answer};audio_codecs={codec}\n",
+        "<sip:{dn}@{registrar}>;auth_user={dn};auth_pass={password};regint=60;answermode={answer};audio_codecs={codec}{encryption}\n",
         dn = config.dn,
         registrar = config.registrar,
         password = config.password,
         answer = if config.auto_answer { "auto" } else { "manual" },
         codec = config.codec,
+        encryption = match config.media_encryption {
+            "" => String::new(),
+            how => format!(";mediaenc={how}"),
+        },
     )
 }
 
@@ -199,6 +205,7 @@ fn configuration(dir: &Path, config: &PhoneConfig<'_>, sip_port: u16, control_po
          audio_player aubridge,nil-{dn}\n\
          audio_source aufile,{speech}\n\
          audio_alert aubridge,alert-{dn}\n\
+         ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
          ausrc_format s16\nauplay_format s16\nauenc_format s16\naudec_format s16\n\
          audio_buffer 20-160\naudio_level no\nrtp_ports {rtp}\nrtcp_mux no\n\
          jitter_buffer_type fixed\njitter_buffer_delay 5-10\nrtp_stats no\n\
@@ -209,7 +216,7 @@ fn configuration(dir: &Path, config: &PhoneConfig<'_>, sip_port: u16, control_po
         dir = dir.display(),
         rtp = rtp_range(sip_port),
     );
-    for module in ["g711.so", "aufile.so", "aubridge.so", "sndfile.so"] {
+    for module in ["g711.so", "g722.so", "opus.so", "srtp.so", "aufile.so", "aubridge.so", "sndfile.so"] {
         text += &format!("module {module}\n");
     }
     text += "module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n";

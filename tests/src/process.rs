@@ -161,9 +161,12 @@ pub fn built(program: &str) -> Result<PathBuf> {
         .with_context(|| format!("{program} is not built beside {here:?}; `make build` builds it"))
 }
 
-/// The root of the source tree.
+/// The root of the source tree in which a test runs (in its package's folder), or a program (in the root itself). Not where
+/// it was built: that tree may have been another one.
 pub fn project_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+    let here = std::env::current_dir().unwrap_or_default();
+    let root = here.ancestors().find(|folder| folder.join("packaging/setup.sh").is_file());
+    root.map_or_else(|| here.clone(), Path::to_owned)
 }
 
 /// Runs a foreign tool to its end; its output on failure.

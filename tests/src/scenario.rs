@@ -117,6 +117,11 @@ impl Scenario {
 
     /// The agent's phone, which answers by itself, and the customer's; both registered.
     pub async fn phones(&self, codec: &str) -> Result<(Phone, Phone)> {
+        self.protected_phones(codec, "").await
+    }
+
+    /// The same with SRTP; `media_encryption` as in [`PhoneConfig`].
+    pub async fn protected_phones(&self, codec: &str, media_encryption: &str) -> Result<(Phone, Phone)> {
         let registrar = self.site.registrar();
         let agent_speech = self.dir.join("agent.wav");
         let customer_speech = self.dir.join("customer.wav");
@@ -126,6 +131,7 @@ impl Scenario {
             registrar: &registrar,
             speech: &agent_speech,
             codec,
+            media_encryption,
             auto_answer: true,
         };
         let customer = PhoneConfig {
@@ -134,6 +140,7 @@ impl Scenario {
             registrar: &registrar,
             speech: &customer_speech,
             codec,
+            media_encryption,
             auto_answer: true,
         };
         let agent = Phone::start(&self.dir.join("agent-phone"), &agent).await?;

@@ -4,6 +4,7 @@
 //! the next entry: their blocks start at most `INDEX_STEP_MS` after its time and never before it.
 
 use crate::ebml;
+use hindsight_sip::sdp::Codec;
 use hindsight_wire::{
     RecordingId, Timestamp,
     manifest::{IndexEntry, Party, VoiceTrack},
@@ -26,58 +27,28 @@ const SIMPLE_BLOCK: u32 = 0xa3;
 /// Matroska dates count nanoseconds from 2001-01-01T00:00:00Z.
 const MATROSKA_EPOCH_US: i64 = 978_307_200_000_000;
 
-/// The audio formats that a track can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// G.711 µ-law.
-    Pcmu,
-    /// G.711 A-law.
-    Pcma,
+/// WAVEFORMATEX of a track in a codec of the Windows world, little-endian: one channel.
+fn wave_format(codec: Codec) -> [u8; 18] {
+    let (tag, octets_a_second, bits): (u16, u32, u8) = match codec {
+        Codec::Pcmu => (0x0007, 8_000, 8),
+        Codec::Pcma => (0x0006, 8_000, 8),
+        Codec::G722 | Codec::Opus => (0x028f, 8_000, 4),
+    };
+    let mut format = [0; 18];
+    format[0..2].copy_from_slice(&tag.to_le_bytes());
+    format[2] = 1; // channels
+    format[4..8].copy_from_slice(&codec.sample_rate().to_le_bytes());
+    format[8..12].copy_from_slice(&octets_a_second.to_le_bytes());
+    format[12] = 1; // block align
+    format[14] = bits; // a sample
+    format
 }
 
-impl Codec {
-    /// Encoding name of RFC 3551.
-    pub fn name(self) -> &'static str {
-        match self {
-            Codec::Pcmu => "PCMU",
-            Codec::Pcma => "PCMA",
-        }
-    }
-
-    /// By encoding name, in any case.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Codec::Pcmu, Codec::Pcma].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
-    }
-
-    /// Static payload type of RFC 3551.
-    pub fn static_payload_type(self) -> u8 {
-        match self {
-            Codec::Pcmu => 0,
-            Codec::Pcma => 8,
-        }
-    }
-
-    /// RTP clock rate, Hz.
-    pub fn clock_rate(self) -> u32 {
-        8000
-    }
-
-    /// WAVEFORMATEX, little-endian: one channel, one byte a sample.
-    fn wave_format(self) -> [u8; 18] {
-        let tag: u16 = match self {
-            Codec::Pcmu => 7,
-            Codec::Pcma => 6,
-        };
-        let rate = self.clock_rate().to_le_bytes();
-        let mut format = [0; 18];
-        format[0..2].copy_from_slice(&tag.to_le_bytes());
-        format[2] = 1; // channels
-        format[4..8].copy_from_slice(&rate);
-        format[8..12].copy_from_slice(&rate); // bytes a second
-        format[12] = 1; // block align
-        format[14] = 8; // bits a sample
-        format
-    }
+/// `OpusHead` (RFC 7845 5.1): two channels (a packet with one is heard on both), nothing to skip at the start.
+fn opus_head() -> [u8; 19] {
+    let mut head = *b"OpusHead\x01\x02\0\0\0\0\0\0\0\0\0";
+    head[12..16].copy_from_slice(&Codec::Opus.sample_rate().to_le_bytes());
+    head
 }
 
 /// Writes one recording.
@@ -240,14 +211,24 @@ fn track_entry(track: &VoiceTrack) -> Vec<u8> {
     };
     ebml::string(&mut entry, 0x536e, name);
     ebml::string(&mut entry, 0x22_b59c, "und"); // Language
-    ebml::string(&mut entry, 0x86, "A_MS/ACM"); // CodecID
-    if let Some(codec) = Codec::from_name(&track.codec) {
-        ebml::master(&mut entry, 0x63a2, &codec.wave_format()); // CodecPrivate
-    }
+    let codec = Codec::from_name(&track.codec).unwrap_or(Codec::Pcmu);
     let mut audio = Vec::new();
-    ebml::float(&mut audio, 0xb5, f64::from(track.clock_rate)); // SamplingFrequency
-    ebml::uint(&mut audio, 0x9f, 1); // Channels
-    ebml::uint(&mut audio, 0x6264, 8); // BitDepth
+    ebml::float(&mut audio, 0xb5, f64::from(codec.sample_rate())); // SamplingFrequency
+    match codec {
+        Codec::Opus => {
+            ebml::string(&mut entry, 0x86, "A_OPUS"); // CodecID
+            ebml::master(&mut entry, 0x63a2, &opus_head()); // CodecPrivate
+            ebml::uint(&mut entry, 0x56bb, 80_000_000); // SeekPreRoll, nanoseconds (RFC 9559 5.1.4.1.26)
+            ebml::uint(&mut audio, 0x9f, 2); // Channels
+        }
+        Codec::Pcmu | Codec::Pcma | Codec::G722 => {
+            let format = wave_format(codec);
+            ebml::string(&mut entry, 0x86, "A_MS/ACM"); // CodecID
+            ebml::master(&mut entry, 0x63a2, &format); // CodecPrivate
+            ebml::uint(&mut audio, 0x9f, 1); // Channels
+            ebml::uint(&mut audio, 0x6264, u64::from(format[14])); // BitDepth
+        }
+    }
     ebml::master(&mut entry, AUDIO, &audio);
     entry
 }

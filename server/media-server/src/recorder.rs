@@ -20,4 +20,5 @@ pub mod thread;
 
 pub use capture::{AGENT, CUSTOMER, PartySetup};
 pub use handle::{Recorder, Start, Started};
+pub use run::Broken;
 pub use site::Site;

@@ -336,7 +336,7 @@ async fn hold_moves_and_wrong_requests_are_answered_as_the_standards_say() {
 
     // An offer that cannot be taken changes nothing.
     let refused = caller
-        .reinvite(&mut call.legs[0], &offer(port, "sendrecv").replace("RTP/AVP 0 101", "RTP/AVP 9"))
+        .reinvite(&mut call.legs[0], &offer(port, "sendrecv").replace("RTP/AVP 0 101", "RTP/AVP 18"))
         .await;
     assert_eq!(refused.status.as_u16(), 488);
     call.phones[1].send_to(&rtp(2, 102, 6), call.legs[1].media).unwrap();

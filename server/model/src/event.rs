@@ -53,6 +53,9 @@ pub enum What {
     CallHeld {
         /// DN or number of who did.
         by: String,
+        /// At the phone itself: no desktop can take the call back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_phone: bool,
     },
     /// End of hold.
     CallRetrieved {

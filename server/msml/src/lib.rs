@@ -13,6 +13,8 @@
 //!       <hs:param name="capture" value="<UUIDv7: the run; the media server makes one when absent>"/>
 //!       <hs:param name="by" value="full-time | login"/>
 //!       <hs:param name="reason" value="text"/>
+//!       <hs:param name="part" value="2"/>            of a run that another media server began
+//!       <hs:param name="paused" value="true"/>       it begins in a pause, as the run was
 //!     </hs:params>
 //!   </dialogstart>
 //! </msml>
@@ -20,6 +22,12 @@
 //! <msml version="1.1"><send event="resume" …/></msml>    <msml version="1.1"><send event="terminate" …/></msml>
 //! <msml version="1.1"><dialogend id="conf:<id>/dialog:rec"/></msml>                 same as terminate
 //! <msml version="1.1"><result response="200"><dialogid>conf:<id>/dialog:rec</dialogid></result></msml>
+//! ```
+//!
+//! A recording that breaks is told by the media server in an INFO of its own:
+//!
+//! ```xml
+//! <msml version="1.1"><event name="msml.dialog.exit" id="conf:<id>/dialog:rec"><name>record.reason</name><value>text</value></event></msml>
 //! ```
 //!
 //! The prefix is free; GVP's `gvp:params`/`gvp:param` are read the same way. Parameters that are not known are ignored,
@@ -32,10 +40,10 @@ pub mod request;
 pub mod result;
 pub mod write;
 
-pub use parse::{ParseError, parse_request, parse_result};
-pub use request::{Command, DialogId, Params, Request};
+pub use parse::{ParseError, parse_exit, parse_request, parse_result};
+pub use request::{Command, DialogExit, DialogId, Params, Request};
 pub use result::{Outcome, ResultCode};
-pub use write::{write_request, write_result};
+pub use write::{write_exit, write_request, write_result};
 
 /// Content type of requests and results.
 pub const CONTENT_TYPE: &str = "application/msml+xml";

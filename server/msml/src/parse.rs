@@ -1,8 +1,9 @@
 //! Reading requests and results: XML to a small bounded tree, then the tree to what it means.
 
 use crate::{
-    request::{Command, DialogId, Params, Request},
+    request::{Command, DialogExit, DialogId, Params, Request},
     result::{Outcome, ResultCode},
+    write::{DIALOG_EXIT, EXIT_REASON},
 };
 use quick_xml::{Reader, XmlVersion, events::Event, events::attributes::Attribute};
 
@@ -73,6 +74,19 @@ pub fn parse_request(body: &[u8]) -> Result<Request, ParseError> {
     }
 }
 
+/// Reads the body of an INFO from the media server; `None`: an event of another name.
+pub fn parse_exit(body: &[u8]) -> Result<Option<DialogExit>, ParseError> {
+    let root = tree(body)?;
+    let event = root.child("event").ok_or_else(|| ParseError::bad("no event"))?;
+    if event.required("name")? != DIALOG_EXIT {
+        return Ok(None);
+    }
+    let dialog = DialogId::parse(event.required("id")?).ok_or_else(|| invalid("id"))?;
+    let text = |name| event.child(name).map(|element| element.text.trim());
+    let reason = text("value").filter(|_| text("name") == Some(EXIT_REASON)).unwrap_or_default();
+    Ok(Some(DialogExit { dialog, reason: reason.to_owned() }))
+}
+
 /// Reads the body of the answer to an INFO.
 pub fn parse_result(body: &[u8]) -> Result<Outcome, ParseError> {
     let root = tree(body)?;
@@ -120,6 +134,14 @@ impl Element {
                 "capture" => params.capture = value()?,
                 "by" => params.by = value()?,
                 "reason" => params.reason = value()?,
+                "part" => {
+                    let part = param.required("value")?.parse().ok().filter(|part| *part > 0);
+                    params.part = Some(part.ok_or_else(|| invalid("part"))?);
+                }
+                "paused" => {
+                    let paused = param.required("value")?.parse();
+                    params.paused = paused.map_err(|_| invalid("paused"))?;
+                }
                 _ => {}
             }
         }
@@ -207,7 +229,7 @@ fn resolve(reference: &quick_xml::events::BytesRef<'_>) -> Result<String, ParseE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write::{write_request, write_result};
+    use crate::write::{write_exit, write_request, write_result};
 
     fn request(command: Command) -> Request {
         Request {
@@ -217,6 +239,8 @@ mod tests {
                 capture: Some("c".into()),
                 by: Some("O'Neil & <Söhne>".into()),
                 reason: Some("card\"number".into()),
+                part: Some(2),
+                paused: true,
             },
         }
     }
@@ -240,6 +264,18 @@ mod tests {
         ] {
             assert_eq!(parse_result(write_result(&outcome).as_bytes()), Ok(outcome));
         }
+    }
+
+    #[test]
+    fn the_end_of_a_dialog_is_told_and_other_events_are_let_pass() {
+        let dialog = DialogId { conference: "ab".into(), name: "rec".into() };
+        let exit = DialogExit { dialog, reason: "no space left on <disk> & more".into() };
+        assert_eq!(parse_exit(write_exit(&exit).as_bytes()), Ok(Some(exit)));
+        let other = b"<msml version='1.1'><event name='app.x' id='conf:ab/dialog:rec'/></msml>";
+        assert_eq!(parse_exit(other), Ok(None));
+        let bare = b"<msml version='1.1'><event name='msml.dialog.exit' id='conf:ab/dialog:rec'/></msml>";
+        assert_eq!(parse_exit(bare).unwrap().unwrap().reason, "");
+        assert!(parse_exit(b"<msml version='1.1'><event name='msml.dialog.exit' id='x'/></msml>").is_err());
     }
 
     #[test]

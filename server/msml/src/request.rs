@@ -35,6 +35,19 @@ pub struct Params {
     pub by: Option<String>,
     /// Why, for people.
     pub reason: Option<String>,
+    /// Of a start: which part of its run begins, from 1; absent: the first.
+    pub part: Option<u32>,
+    /// Of a start: it begins in a pause, by whom and why the other parameters say.
+    pub paused: bool,
+}
+
+/// What the media server tells by itself: a recording has ended without a command (`msml.dialog.exit`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialogExit {
+    /// Which.
+    pub dialog: DialogId,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// The one command of a request.

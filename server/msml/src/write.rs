@@ -1,12 +1,16 @@
 //! Writing requests and results.
 
 use crate::{
-    request::{Command, Params, Request},
+    request::{Command, DialogExit, Params, Request},
     result::Outcome,
 };
 use quick_xml::escape::escape;
 use std::fmt::Write as _;
 
+/// Name of the event that tells the end of a dialog (RFC 5707).
+pub(crate) const DIALOG_EXIT: &str = "msml.dialog.exit";
+/// Name of the value that says why.
+pub(crate) const EXIT_REASON: &str = "record.reason";
 const NAMESPACE: &str = "urn:hindsight:msml:1";
 
 /// The body of an INFO.
@@ -45,6 +49,18 @@ pub fn write_result(outcome: &Outcome) -> String {
     xml
 }
 
+/// The body of an INFO from the media server: a recording has ended without a command.
+pub fn write_exit(exit: &DialogExit) -> String {
+    let (dialog, reason) = (exit.dialog.to_string(), escape(exit.reason.as_str()));
+    let mut xml = open();
+    let _ = write!(
+        xml,
+        r#"<event name="{DIALOG_EXIT}" id="{}"><name>{EXIT_REASON}</name><value>{reason}</value></event></msml>"#,
+        escape(dialog.as_str())
+    );
+    xml
+}
+
 fn open() -> String {
     String::from(r#"<?xml version="1.0" encoding="UTF-8"?><msml version="1.1">"#)
 }
@@ -54,7 +70,15 @@ fn send(xml: &mut String, event: &str, dialog: &str, params: &str) {
 }
 
 fn params(params: &Params) -> String {
-    let fields = [("capture", &params.capture), ("by", &params.by), ("reason", &params.reason)];
+    let part = params.part.map(|part| part.to_string());
+    let paused = params.paused.then(|| "true".to_owned());
+    let fields = [
+        ("capture", &params.capture),
+        ("by", &params.by),
+        ("reason", &params.reason),
+        ("part", &part),
+        ("paused", &paused),
+    ];
     let mut xml = String::new();
     for (name, value) in fields {
         if let Some(value) = value {

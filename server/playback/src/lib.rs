@@ -10,12 +10,13 @@
 //! |---|---|
 //! | `plaintext` | random access to the decrypted bytes, segment by segment; counts the segments opened |
 //! | `matroska` | reading our own live Matroska: head and clusters |
-//! | `g711` | µ-law and A-law to linear |
+//! | `codec`, `g711` | payloads to samples |
 //! | `voice` | the virtual WAV, peaks |
 //! | `fragments` | reading our own fragmented MP4: boxes, times |
 //! | `screen` | the virtual MP4 |
 //! | `rebuild` | index and length of a recording that a crash cut off |
 
+mod codec;
 mod error;
 mod fragments;
 mod g711;

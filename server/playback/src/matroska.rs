@@ -1,9 +1,7 @@
 //! Reading our own live Matroska (RFC 9559): the head, then clusters of known size; EBML Void between them is skipped.
 
-use crate::{
-    PlaybackError,
-    g711::{A_LAW, MU_LAW},
-};
+use crate::PlaybackError;
+use hindsight_sip::sdp::Codec;
 
 const EBML: u32 = 0x1a45_dfa3;
 const SEGMENT: u32 = 0x1853_8067;
@@ -12,6 +10,7 @@ const TIMESTAMP_SCALE: u32 = 0x2a_d7b1;
 const TRACKS: u32 = 0x1654_ae6b;
 const TRACK_ENTRY: u32 = 0xae;
 const TRACK_NUMBER: u32 = 0xd7;
+const CODEC_ID: u32 = 0x86;
 const CODEC_PRIVATE: u32 = 0x63a2;
 pub const CLUSTER: u32 = 0x1f43_b675;
 const TIMESTAMP: u32 = 0xe7;
@@ -22,6 +21,7 @@ const BLOCK: u32 = 0xa1;
 /// `wFormatTag` of WAVEFORMATEX.
 const WAVE_FORMAT_ALAW: u16 = 6;
 const WAVE_FORMAT_MULAW: u16 = 7;
+const WAVE_FORMAT_G722: u16 = 0x028f;
 
 /// The longest EBML element header: 4 octets of id, 8 of size.
 pub const MAX_HEADER: u64 = 12;
@@ -44,11 +44,11 @@ pub struct Head {
     pub tracks: Vec<Track>,
 }
 
-/// One track's decoding table.
+/// One track.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Track {
     pub number: u64,
-    pub decode: &'static [i16; 256],
+    pub codec: Codec,
 }
 
 /// One packet's payload.
@@ -128,7 +128,10 @@ pub fn head(bytes: &[u8]) -> Result<Head, PlaybackError> {
             }
             TRACKS => {
                 for (_, entry) in children(body).filter(|(id, _)| *id == TRACK_ENTRY) {
-                    tracks.push(track(entry).ok_or_else(|| malformed(after, "a track that is not G.711"))?);
+                    tracks.push(
+                        track(entry)
+                            .ok_or_else(|| malformed(after, "a track in a codec that is not known"))?,
+                    );
                 }
             }
             CLUSTER => break,
@@ -144,13 +147,17 @@ pub fn head(bytes: &[u8]) -> Result<Head, PlaybackError> {
 fn track(entry: &[u8]) -> Option<Track> {
     let number =
         children(entry).find(|(id, _)| *id == TRACK_NUMBER).and_then(|(_, value)| unsigned(value))?;
+    if children(entry).any(|(id, name)| id == CODEC_ID && name == b"A_OPUS") {
+        return Some(Track { number, codec: Codec::Opus });
+    }
     let (_, format) = children(entry).find(|(id, _)| *id == CODEC_PRIVATE)?;
-    let decode = match u16::from_le_bytes(format.get(..2)?.try_into().ok()?) {
-        WAVE_FORMAT_ALAW => &A_LAW,
-        WAVE_FORMAT_MULAW => &MU_LAW,
+    let codec = match u16::from_le_bytes(format.get(..2)?.try_into().ok()?) {
+        WAVE_FORMAT_ALAW => Codec::Pcma,
+        WAVE_FORMAT_MULAW => Codec::Pcmu,
+        WAVE_FORMAT_G722 => Codec::G722,
         _ => return None,
     };
-    Some(Track { number, decode })
+    Some(Track { number, codec })
 }
 
 /// The blocks of all clusters in `bytes`, which starts at an element and may be cut off anywhere.
@@ -194,6 +201,8 @@ fn block(element: &[u8], cluster_time: i64) -> Option<Block<'_>> {
 pub mod sample {
     //! A small writer, only for tests: the real one is the media server's.
 
+    use hindsight_sip::sdp::Codec;
+
     fn element(id: &[u8], body: &[u8]) -> Vec<u8> {
         let mut out = id.to_vec();
         out.extend((body.len() as u64 | (1 << 56)).to_be_bytes());
@@ -201,19 +210,27 @@ pub mod sample {
         out
     }
 
-    fn track(number: u8, tag: u8) -> Vec<u8> {
-        let mut format = vec![tag, 0, 1, 0];
+    fn track(number: u8, codec: Codec) -> Vec<u8> {
+        let tag: u16 = match codec {
+            Codec::Pcmu => 7,
+            Codec::Pcma => 6,
+            Codec::G722 => 0x028f,
+            Codec::Opus => 0,
+        };
+        let mut format = tag.to_le_bytes().to_vec();
+        format.extend([1, 0]);
         format.resize(18, 0);
-        element(&[0xae], &[element(&[0xd7], &[number]), element(&[0x63, 0xa2], &format)].concat())
+        let name: &[u8] = if codec == Codec::Opus { b"A_OPUS" } else { b"A_MS/ACM" };
+        let parts = [element(&[0xd7], &[number]), element(&[0x86], name), element(&[0x63, 0xa2], &format)];
+        element(&[0xae], &parts.concat())
     }
 
     pub fn head() -> Vec<u8> {
-        head_of(&[(1, 7), (2, 6)])
+        head_of(&[(1, Codec::Pcmu), (2, Codec::Pcma)])
     }
 
-    /// `tracks`: number and `wFormatTag`.
-    pub fn head_of(tracks: &[(u8, u8)]) -> Vec<u8> {
-        let tracks: Vec<_> = tracks.iter().map(|&(number, tag)| track(number, tag)).collect();
+    pub fn head_of(tracks: &[(u8, Codec)]) -> Vec<u8> {
+        let tracks: Vec<_> = tracks.iter().map(|&(number, codec)| track(number, codec)).collect();
         let mut out = element(&[0x1a, 0x45, 0xdf, 0xa3], &[]);
         out.extend([0x18, 0x53, 0x80, 0x67, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
         out.extend(element(&[0x15, 0x49, 0xa9, 0x66], &element(&[0x2a, 0xd7, 0xb1], &[0x0f, 0x42, 0x40])));
@@ -249,7 +266,7 @@ mod tests {
         let read = head(&sample::head()).unwrap();
         assert_eq!(read.timestamp_scale, 1_000_000);
         assert_eq!(read.tracks.iter().map(|t| t.number).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!((read.tracks[0].decode[0xff], read.tracks[1].decode[0xd5]), (0, 8));
+        assert_eq!((read.tracks[0].codec, read.tracks[1].codec), (Codec::Pcmu, Codec::Pcma));
         let mut bytes = sample::cluster(1000, &[(1, 0, vec![1, 2]), (2, 20, vec![3])]);
         bytes.extend(sample::void(5));
         bytes.extend(sample::cluster(2000, &[(1, 0, vec![4])]));

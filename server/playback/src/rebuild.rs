@@ -1,14 +1,14 @@
 //! Index and length of a recording that a crash cut off, read from its plaintext in one pass and constant memory.
 
 use crate::{
-    PlaybackError,
+    PlaybackError, codec,
     fragments::{self, Sample},
     matroska,
     plaintext::{Payload, Plaintext},
 };
 use hindsight_wire::manifest::IndexEntry;
 
-/// The longest cluster that is believed: a second of two G.711 tracks is 17 KB.
+/// The longest cluster that is believed: a second of two tracks of G.711 is 17 KB, of Opus at its highest rate 130 KB.
 const MOST_CLUSTER: u64 = 1 << 20;
 
 /// What a cut recording still holds.
@@ -40,7 +40,8 @@ pub async fn rebuild_voice<P: Payload>(plain: &Plaintext<P>) -> Result<Rebuilt, 
             let (mut first, mut last) = (u64::MAX, 0);
             for block in matroska::blocks(&bytes) {
                 let time = ms(block.ticks.max(0) as u64);
-                let length = block.payload.len() as u64 * 1000 / crate::voice::SAMPLE_RATE;
+                let track = head.tracks.iter().find(|track| track.number == block.track);
+                let length = track.map_or(0, |track| codec::duration_ms(track.codec, block.payload));
                 rebuilt.duration_ms = rebuilt.duration_ms.max(time + length);
                 (first, last) = (first.min(time), last.max(time));
             }

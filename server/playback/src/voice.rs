@@ -1,4 +1,5 @@
-//! A voice recording as a WAV file that exists only as byte ranges: PCM 16-bit, 8 kHz, left the agent, right the customer.
+//! A voice recording as a WAV file that exists only as byte ranges: PCM 16-bit at the highest sample rate of its tracks, left
+//! the agent, right the customer.
 //!
 //! Rendered in fixed blocks of one second, so that any range of it gives the same bytes. Where no packet was recorded
 //! (loss, hold, a pause) there is silence, and time goes on; also where a segment was changed and does not open any
@@ -6,6 +7,7 @@
 
 use crate::{
     PlaybackError,
+    codec::{self, Decoder},
     matroska::{self, Head},
     plaintext::{Payload, Plaintext},
 };
@@ -13,11 +15,8 @@ use hindsight_seal::SealError;
 use hindsight_wire::manifest::{IndexEntry, Party, VoiceTrack};
 use std::ops::Range;
 
-/// Hz.
-pub const SAMPLE_RATE: u64 = 8000;
 const CHANNELS: u64 = 2;
 const FRAME: u64 = CHANNELS * 2;
-const BLOCK: u64 = SAMPLE_RATE * FRAME;
 const HEADER: u64 = 44;
 /// A packet may be this long, milliseconds.
 const LONGEST_PACKET: u64 = 120;
@@ -31,6 +30,8 @@ pub struct Voice<P> {
     /// Of each track of the head; `None`: not heard.
     channels: Vec<Option<usize>>,
     index: Vec<IndexEntry>,
+    /// Hz.
+    sample_rate: u64,
     frames: u64,
 }
 
@@ -62,7 +63,10 @@ impl<P: Payload> Voice<P> {
         let first = index.first().map_or(plaintext.len(), |entry| entry.position);
         let head = matroska::head(&plaintext.read(0..first.min(64 * 1024)).await?)?;
         let channels = (0..head.tracks.len()).map(|at| (at < CHANNELS as usize).then_some(at)).collect();
-        Ok(Self { plaintext, head, channels, index, frames: duration_ms * SAMPLE_RATE / 1000 })
+        let rates = head.tracks.iter().map(|track| u64::from(track.codec.sample_rate()));
+        let sample_rate = rates.max().unwrap_or(8_000);
+        let frames = duration_ms * sample_rate / 1000;
+        Ok(Self { plaintext, head, channels, index, sample_rate, frames })
     }
 
     /// Puts each track on its party's channel, as the manifest names them: a party that changes its codec in mid-call goes
@@ -101,33 +105,34 @@ impl<P: Payload> Voice<P> {
             return Ok(Vec::new());
         }
         if range.start < HEADER {
-            let head = wav_header(self.frames * FRAME);
+            let head = wav_header(self.sample_rate, self.frames * FRAME);
             return Ok(head[range.start as usize..range.end.min(HEADER) as usize].to_vec());
         }
         let (from, to) = (range.start - HEADER, range.end - HEADER);
-        let block = from / BLOCK;
+        let length = self.sample_rate * FRAME;
+        let block = from / length;
         let samples = self.block(block).await?.samples;
-        let mut bytes = Vec::with_capacity(BLOCK as usize);
+        let mut bytes = Vec::with_capacity(length as usize);
         for frame in &samples {
             bytes.extend(frame[0].to_le_bytes());
             bytes.extend(frame[1].to_le_bytes());
         }
-        let start = block * BLOCK;
-        Ok(bytes[(from - start) as usize..(to - start).min(BLOCK) as usize].to_vec())
+        let start = block * length;
+        Ok(bytes[(from - start) as usize..(to - start).min(length) as usize].to_vec())
     }
 
     /// Peaks of the whole recording, in one pass and constant memory but for the result.
     pub async fn peaks(&self) -> Result<Peaks, PlaybackError> {
-        let seconds = self.frames.div_ceil(SAMPLE_RATE).max(1);
+        let seconds = self.frames.div_ceil(self.sample_rate).max(1);
         let per_second = (MOST_PEAKS / seconds).clamp(1, 50);
-        let window = SAMPLE_RATE.div_ceil(per_second);
+        let window = self.sample_rate.div_ceil(per_second);
         let mut tracks = vec![Vec::new(); CHANNELS as usize];
         let mut left = self.frames;
         let mut damaged: Vec<Range<u64>> = Vec::new();
-        for block in 0..self.frames.div_ceil(SAMPLE_RATE) {
+        for block in 0..self.frames.div_ceil(self.sample_rate) {
             let Block { samples, damaged: here } = self.block(block).await?;
             here.into_iter().for_each(|span| add_span(&mut damaged, span));
-            let whole = &samples[..left.min(SAMPLE_RATE) as usize];
+            let whole = &samples[..left.min(self.sample_rate) as usize];
             left -= whole.len() as u64;
             for part in whole.chunks(window as usize) {
                 for (channel, track) in tracks.iter_mut().enumerate() {
@@ -137,66 +142,76 @@ impl<P: Payload> Voice<P> {
                 }
             }
         }
-        Ok(Peaks { tracks, per_second: SAMPLE_RATE as f64 / window as f64, damaged })
+        Ok(Peaks { tracks, per_second: self.sample_rate as f64 / window as f64, damaged })
     }
 
     async fn block(&self, block: u64) -> Result<Block, PlaybackError> {
-        let mut samples = vec![[0i16; 2]; SAMPLE_RATE as usize];
+        let mut samples = vec![[0i16; 2]; self.sample_rate as usize];
         let Some(clusters) = self.clusters(block * 1000) else {
             return Ok(Block { samples, damaged: Vec::new() });
         };
         let whole = self.span(clusters.start).start..self.span(clusters.end - 1).end;
-        let damaged = match self.plaintext.read(whole).await {
-            Ok(bytes) => {
-                self.render(&bytes, block, &mut samples);
-                Vec::new()
-            }
+        let (opened, damaged) = match self.plaintext.read(whole).await {
+            Ok(bytes) => (vec![bytes], Vec::new()),
             // What is left of it is heard; the length was proved when it was opened, so nothing is out of place.
-            Err(PlaybackError::Sealed(SealError::SegmentDamaged { .. })) => {
-                self.render_what_opens(clusters, block, &mut samples).await?
-            }
+            Err(PlaybackError::Sealed(SealError::SegmentDamaged { .. })) => self.what_opens(clusters).await?,
             Err(error) => return Err(error),
         };
+        self.render(&opened, block, &mut samples);
         Ok(Block { samples, damaged })
     }
 
-    /// Cluster by cluster; gives the times of those that do not open.
-    async fn render_what_opens(
+    /// Cluster by cluster; with the times of those that do not open.
+    async fn what_opens(
         &self,
         clusters: Range<usize>,
-        block: u64,
-        samples: &mut [[i16; 2]],
-    ) -> Result<Vec<Range<u64>>, PlaybackError> {
-        let mut damaged = Vec::new();
+    ) -> Result<(Vec<Vec<u8>>, Vec<Range<u64>>), PlaybackError> {
+        let (mut opened, mut damaged) = (Vec::new(), Vec::new());
         for cluster in clusters {
             match self.plaintext.read(self.span(cluster)).await {
-                Ok(bytes) => self.render(&bytes, block, samples),
+                Ok(bytes) => opened.push(bytes),
                 Err(PlaybackError::Sealed(SealError::SegmentDamaged { .. })) => {
                     let begin = self.index[cluster].time_ms;
                     let end = self.index.get(cluster + 1).map(|next| next.time_ms);
-                    let end = end.unwrap_or(self.frames * 1000 / SAMPLE_RATE);
+                    let end = end.unwrap_or(self.frames * 1000 / self.sample_rate);
                     add_span(&mut damaged, begin..end.max(begin));
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(damaged)
+        Ok((opened, damaged))
     }
 
     /// Puts the packets of some clusters where they belong in a block.
-    fn render(&self, clusters: &[u8], block: u64, samples: &mut [[i16; 2]]) {
-        let start = (block * SAMPLE_RATE) as i64;
-        for packet in matroska::blocks(clusters) {
-            let Some(track) = self.head.tracks.iter().position(|t| t.number == packet.track) else {
-                continue;
-            };
-            let Some(channel) = self.channels[track] else { continue };
-            let decode = self.head.tracks[track].decode;
-            let at = self.frame_of(packet.ticks) - start;
-            for (i, &octet) in packet.payload.iter().enumerate() {
-                let place = usize::try_from(at + i as i64).ok();
-                if let Some(frame) = place.and_then(|place| samples.get_mut(place)) {
-                    frame[channel] = decode[usize::from(octet)];
+    fn render(&self, clusters: &[Vec<u8>], block: u64, samples: &mut [[i16; 2]]) {
+        let start = (block * self.sample_rate) as i64;
+        let earliest = start - (codec::PREROLL_MS * self.sample_rate / 1000) as i64;
+        let mut packets: Vec<matroska::Block<'_>> =
+            clusters.iter().flat_map(|bytes| matroska::blocks(bytes)).collect();
+        packets.sort_by_key(|packet| packet.ticks);
+        let mut decoded = Vec::new();
+        for (track, channel) in self.head.tracks.iter().zip(&self.channels) {
+            let Some(channel) = *channel else { continue };
+            let mut decoder = Decoder::new(track.codec);
+            let repeat = (self.sample_rate / u64::from(track.codec.sample_rate())).max(1) as i64;
+            for packet in packets.iter().filter(|packet| packet.track == track.number) {
+                let at = self.frame_of(packet.ticks);
+                // One decoder that begins at one place, whatever clusters were read.
+                if at < earliest {
+                    continue;
+                }
+                decoder.decode(packet.payload, &mut decoded);
+                let mut before = decoded.first().copied().unwrap_or(0);
+                for (i, &sample) in (0..).zip(&decoded) {
+                    let step = i64::from(sample) - i64::from(before);
+                    for k in 0..repeat {
+                        let place = usize::try_from(at - start + i * repeat + k).ok();
+                        if let Some(frame) = place.and_then(|place| samples.get_mut(place)) {
+                            // Between two samples of a track of a lower rate: a straight line.
+                            frame[channel] = (i64::from(before) + step * (k + 1) / repeat) as i16;
+                        }
+                    }
+                    before = sample;
                 }
             }
         }
@@ -204,14 +219,16 @@ impl<P: Payload> Voice<P> {
 
     fn frame_of(&self, ticks: i64) -> i64 {
         let nanoseconds = i128::from(ticks) * i128::from(self.head.timestamp_scale);
-        let frame = (nanoseconds * i128::from(SAMPLE_RATE) + 500_000_000).div_euclid(1_000_000_000);
+        let frame = (nanoseconds * i128::from(self.sample_rate) + 500_000_000).div_euclid(1_000_000_000);
         i64::try_from(frame).unwrap_or(i64::MAX / 2)
     }
 
     /// Numbers of the clusters that may hold samples of the second that starts at `ms`.
     fn clusters(&self, ms: u64) -> Option<Range<usize>> {
+        let remembers = self.head.tracks.iter().any(|track| codec::remembers(track.codec));
+        let from = if remembers { ms.saturating_sub(codec::PREROLL_MS) } else { ms };
         let may_hold = |entry: &IndexEntry| {
-            entry.time_ms < ms + 1000 && entry.time_ms + entry.span() + LONGEST_PACKET > ms
+            entry.time_ms < ms + 1000 && entry.time_ms + entry.span() + LONGEST_PACKET > from
         };
         let first = self.index.iter().position(may_hold)?;
         let last = self.index.iter().rposition(may_hold)?;
@@ -234,7 +251,7 @@ fn add_span(spans: &mut Vec<Range<u64>>, span: Range<u64>) {
 }
 
 /// RIFF, `fmt ` (PCM) and the head of `data`. A file over 4 GiB says so by the largest size, as live WAVs do.
-fn wav_header(data: u64) -> [u8; HEADER as usize] {
+fn wav_header(sample_rate: u64, data: u64) -> [u8; HEADER as usize] {
     let short = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
     let mut out = [0u8; HEADER as usize];
     out[0..4].copy_from_slice(b"RIFF");
@@ -243,8 +260,8 @@ fn wav_header(data: u64) -> [u8; HEADER as usize] {
     out[16..20].copy_from_slice(&16u32.to_le_bytes());
     out[20..22].copy_from_slice(&1u16.to_le_bytes());
     out[22..24].copy_from_slice(&(CHANNELS as u16).to_le_bytes());
-    out[24..28].copy_from_slice(&(SAMPLE_RATE as u32).to_le_bytes());
-    out[28..32].copy_from_slice(&((SAMPLE_RATE * FRAME) as u32).to_le_bytes());
+    out[24..28].copy_from_slice(&(sample_rate as u32).to_le_bytes());
+    out[28..32].copy_from_slice(&((sample_rate * FRAME) as u32).to_le_bytes());
     out[32..34].copy_from_slice(&(FRAME as u16).to_le_bytes());
     out[34..36].copy_from_slice(&16u16.to_le_bytes());
     out[36..40].copy_from_slice(b"data");
@@ -259,6 +276,10 @@ mod tests {
         matroska::sample,
         plaintext::tests::{damage, sealed},
     };
+    use hindsight_sip::sdp::Codec;
+
+    /// One second of 8 kHz, bytes.
+    const BLOCK: u64 = 8_000 * FRAME;
 
     /// `seconds` clusters of 50 packets a track: the agent's octet is the second, the customer's is silent.
     async fn recording(seconds: u32) -> Voice<Vec<u8>> {
@@ -381,7 +402,8 @@ mod tests {
     #[tokio::test]
     async fn a_party_that_changes_its_codec_stays_on_its_channel() {
         // Agent: PCMU then PCMA; customer: PCMA then PCMU. Each second one of the four tracks speaks.
-        let mut plain = sample::head_of(&[(1, 7), (2, 6), (3, 6), (4, 7)]);
+        let mut plain =
+            sample::head_of(&[(1, Codec::Pcmu), (2, Codec::Pcma), (3, Codec::Pcma), (4, Codec::Pcmu)]);
         let mut index = Vec::new();
         for second in 0..4u8 {
             let (time_ms, position) = (u64::from(second) * 1000, plain.len() as u64);
@@ -404,6 +426,90 @@ mod tests {
             let bytes = voice.read(at..at + 4).await.unwrap();
             let heard = [0, 2].map(|i| i16::from_le_bytes([bytes[i], bytes[i + 1]]));
             assert_eq!(heard, expected, "second {second}");
+        }
+    }
+
+    /// 20 ms packets of a tone that slides from 300 Hz to 3 kHz, encoded; and the tone itself, at the codec's rate.
+    fn encoded(codec: Codec, seconds: usize) -> (Vec<Vec<u8>>, Vec<i16>) {
+        let rate = codec.sample_rate() as usize;
+        let sound: Vec<i16> = (0..seconds * rate)
+            .map(|n| {
+                let t = n as f64 / rate as f64;
+                let phase = std::f64::consts::TAU * (300.0 * t + 2700.0 * t * t / (2.0 * seconds as f64));
+                (phase.sin() * 8000.0) as i16
+            })
+            .collect();
+        let mut g722 =
+            ezk_g722::libg722::encoder::Encoder::new(ezk_g722::libg722::Bitrate::Mode1_64000, false, false);
+        let (channels, application) = (opusic_c::Channels::Mono, opusic_c::Application::Voip);
+        let mut opus = opusic_c::Encoder::new(channels, opusic_c::SampleRate::Hz48000, application).unwrap();
+        let packets = sound.chunks(rate / 50).map(|frame| match codec {
+            Codec::G722 => g722.encode(frame),
+            _ => {
+                let frame: Vec<u16> = frame.iter().map(|sample| sample.cast_unsigned()).collect();
+                let mut packet = vec![0; 1500];
+                let length = opus.encode_to_slice(&frame, &mut packet).unwrap();
+                packet.truncate(length);
+                packet
+            }
+        });
+        (packets.collect(), sound)
+    }
+
+    /// Best correlation of two sounds within 20 ms, and where.
+    fn correlation(a: &[i16], b: &[i16], most: usize) -> (f64, usize) {
+        let at = |lag: usize| {
+            let pairs = a.iter().zip(&b[lag..]).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+            let (ab, aa, bb) =
+                pairs.fold((0.0, 0.0, 0.0), |(ab, aa, bb), (a, b)| (ab + a * b, aa + a * a, bb + b * b));
+            ab / (aa * bb).sqrt()
+        };
+        (0..most)
+            .map(|lag| (at(lag), lag))
+            .fold((-1.0, 0), |best, next| if next.0 > best.0 { next } else { best })
+    }
+
+    #[tokio::test]
+    async fn wideband_voices_are_heard_at_their_rate_and_every_range_gives_the_bytes_of_the_whole() {
+        for codec in [Codec::G722, Codec::Opus] {
+            let (packets, sound) = encoded(codec, 4);
+            let mut plain = sample::head_of(&[(1, codec), (2, Codec::Pcma)]);
+            let mut index = Vec::new();
+            for (second, packets) in (0u32..).zip(packets.chunks(50)) {
+                let (time_ms, position) = (u64::from(second) * 1000, plain.len() as u64);
+                index.push(IndexEntry { time_ms, position, key: true, span_ms: None, pictures: None });
+                let blocks: Vec<_> = (0i16..)
+                    .zip(packets)
+                    .flat_map(|(n, packet)| [(1, n * 20, packet.clone()), (2, n * 20, vec![0x2a; 160])])
+                    .collect();
+                plain.extend(sample::cluster(second * 1000, &blocks));
+            }
+            let voice = Voice::open(sealed(&plain).await, index, 4000).await.unwrap();
+            let whole = all(&voice, 0..u64::MAX).await;
+            let rate = codec.sample_rate();
+            assert_eq!(whole[24..28], rate.to_le_bytes());
+            assert_eq!(whole.len(), 44 + rate as usize * 4 * 4);
+            for range in [0..44, 40..100, 31_990..200_003, 100_000..400_000] {
+                let end = (range.end as usize).min(whole.len());
+                assert_eq!(all(&voice, range.clone()).await, whole[range.start as usize..end], "{range:?}");
+            }
+            let channel = |at: usize| -> Vec<i16> {
+                whole[44..].chunks_exact(4).map(|f| i16::from_le_bytes([f[at], f[at + 1]])).collect()
+            };
+            let heard = channel(0);
+            let (best, lag) = correlation(&sound[..heard.len() - 2_000], &heard, rate as usize / 50);
+            println!("{codec:?}: correlation {best:.4} at {lag} samples");
+            assert!(best >= 0.95, "{codec:?}: {best} at {lag}");
+            // Where two blocks meet the sound goes on: no step that the tone itself does not have.
+            for second in 1..4 {
+                let at = rate as usize * second;
+                let step = |at: usize| (i32::from(heard[at]) - i32::from(heard[at - 1])).abs();
+                let usual = (at - 400..at - 50).map(step).max().unwrap();
+                assert!(step(at) <= usual * 2 + 200, "{codec:?}: a step of {} at {second} s", step(at));
+            }
+            // A narrow-band track beside it keeps its level.
+            let expected = crate::g711::A_LAW[0x2a];
+            assert!(channel(2)[100..rate as usize].iter().all(|sample| *sample == expected));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One interaction, from everything that is known of it: pure.
 
 use crate::{
+    breaks,
     completeness::{Evidence, Patience, SCREEN_TOLERANCE_MS, VOICE_TOLERANCE_MS, Verdict, judge, together},
     reasons, silence,
     spans::Span,
@@ -124,7 +125,12 @@ fn voice(facts: &Facts, story: &Story, patience: Patience, now: Timestamp) -> (V
     };
     let silent = silence.is_some() && verdict.completeness == Completeness::Complete;
     let missing = silent || matches!(verdict.completeness, Completeness::Partial | Completeness::Missing);
-    let gap = missing.then(|| Gap { kind: GapKind::Voice, dn: String::new(), reason: reason() });
+    let reason = if missing {
+        Some(reason())
+    } else {
+        breaks::of(&evidence, story.started_at, timeline.failures.last().map(String::as_str))
+    };
+    let gap = reason.map(|reason| Gap { kind: GapKind::Voice, dn: String::new(), reason });
     if silent {
         verdict.completeness = Completeness::Partial;
     }
@@ -473,6 +479,35 @@ pub(crate) mod tests {
         );
         let mending = recording(voice_media(), 10, None, State::Repairing);
         assert_eq!(now(&facts(&call("1001", 10, 60), vec![mending]), 99).voice, Completeness::Pending);
+    }
+
+    #[test]
+    fn parts_of_two_media_servers_are_one_voice_and_the_moment_between_them_is_listed() {
+        let mut events = call("1001", 10, 60);
+        events.push(event(30, What::RecordingFailed { reason: "the media server was lost".into() }));
+        events.push(event(31, What::RecordingStarted { capture: CaptureId::new(), by: "full-time".into() }));
+        let first = recording(voice_media(), 10, Some(30), State::Recovered);
+        let second = recording(voice_media(), 31, Some(60), State::Ready);
+        let opened = |owned: &Owned| {
+            let recording = owned.recording.id();
+            event(10, What::RecordingOpened { recording, capture: owned.recording.manifest.capture })
+        };
+        let listed = "the media server was lost: nothing was recorded from 0:30.0 to 0:31.0";
+        // Part 1 comes when the dead server is back, its announcement with it or before it.
+        let without = now(&facts(&events, vec![second.clone()]), 61);
+        assert_eq!((without.voice, without.gaps.len()), (Completeness::Pending, 0));
+        let late = now(&facts(&events, vec![second.clone()]), 99);
+        assert_eq!(
+            (late.voice, late.gaps[0].reason.as_str()),
+            (Completeness::Partial, "the media server was lost")
+        );
+        events.extend([opened(&first), opened(&second)]);
+        assert_eq!(now(&facts(&events, vec![second.clone()]), 99).voice, Completeness::Pending);
+        for order in [vec![first.clone(), second.clone()], vec![second, first]] {
+            let both = now(&facts(&events, order), 99);
+            assert_eq!((both.voice, both.recovered), (Completeness::Complete, true));
+            assert_eq!(both.gaps[0].reason, listed);
+        }
     }
 
     #[test]

@@ -20,6 +20,20 @@ pub enum PacketError {
     Rtcp,
 }
 
+/// Length of the header with its contributing sources and extension: what SRTP leaves in the clear.
+pub fn header_len(bytes: &[u8]) -> Result<usize, PacketError> {
+    let first = *bytes.first().ok_or(PacketError::Short)?;
+    if first >> 6 != 2 {
+        return Err(PacketError::Version);
+    }
+    let mut length = HEADER_LEN + usize::from(first & 0x0f) * 4;
+    if first & 0x10 != 0 {
+        let head = bytes.get(length..length + 4).ok_or(PacketError::Short)?;
+        length += 4 + usize::from(u16::from_be_bytes([head[2], head[3]])) * 4;
+    }
+    if length > bytes.len() { Err(PacketError::Short) } else { Ok(length) }
+}
+
 /// A valid RTP packet, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
@@ -30,19 +44,12 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Checks the header, contributing sources, extension and padding against the length.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, PacketError> {
-        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(PacketError::Short)?;
-        if header[0] >> 6 != 2 {
-            return Err(PacketError::Version);
-        }
+        let (header, _) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(PacketError::Short)?;
+        let length = header_len(bytes)?;
         if is_rtcp(bytes) {
             return Err(PacketError::Rtcp);
         }
-        let mut payload = rest.get(usize::from(header[0] & 0x0f) * 4..).ok_or(PacketError::Short)?;
-        if header[0] & 0x10 != 0 {
-            let (head, after) = payload.split_first_chunk::<4>().ok_or(PacketError::Short)?;
-            let words = usize::from(u16::from_be_bytes([head[2], head[3]]));
-            payload = after.get(words * 4..).ok_or(PacketError::Short)?;
-        }
+        let mut payload = &bytes[length..];
         if header[0] & 0x20 != 0 {
             let count = usize::from(*payload.last().ok_or(PacketError::Padding)?);
             if count == 0 || count > payload.len() {

@@ -20,6 +20,8 @@ const START_HOLD_US: i64 = 200_000;
 const JUMP_HOLD_US: i64 = 200_000;
 /// A packet is never placed further before its arrival than this, microseconds.
 const MAX_STALL_US: i64 = 30_000_000;
+/// Nor further behind it, microseconds: how much a sender that stood still can catch up in one go.
+const MAX_LEAD_US: i64 = 2_000_000;
 /// More packets than this are never held.
 const MAX_HELD: usize = 256;
 /// Two packets of an unknown source no further apart than this make it the source.
@@ -168,6 +170,11 @@ impl Stream {
             quality: Quality::default(),
             jumps: Vec::new(),
         }
+    }
+
+    /// RTP clock rate, Hz.
+    pub fn clock_rate(&self) -> u32 {
+        self.clock_rate
     }
 
     /// Takes a packet. `deliver` gets frames in order and says whether it kept them.
@@ -360,6 +367,11 @@ impl Stream {
             return;
         }
         let by_us = least.max(self.floor_us - timeline.place(first.ticks));
+        // A sender that stood still and then caught up is ahead, and nothing can be placed before what is written:
+        // its packets follow one another, and silences and the drift steps bring them back.
+        if !starts && by_us == 0 {
+            return;
+        }
         timeline.shift(by_us);
         run.jitter.restart();
         if !starts && by_us.abs() > JUMP_US && self.jumps.len() < MAX_JUMPS {
@@ -377,9 +389,9 @@ impl Stream {
     ) {
         let Some(timeline) = self.run.as_mut().and_then(|run| run.timeline.as_mut()) else { return };
         timeline.observe(ticks, arrived);
-        // One packet with a wild RTP time among held ones is kept near its arrival.
-        let at_us =
-            timeline.place(ticks).clamp(arrived.saturating_sub(MAX_STALL_US), arrived + JUMP_US).max(0);
+        // One packet with a wild RTP time among held ones is kept near its arrival, or after what is written.
+        let latest = self.floor_us.clamp(arrived + JUMP_US, arrived + MAX_LEAD_US);
+        let at_us = timeline.place(ticks).clamp(arrived.saturating_sub(MAX_STALL_US), latest).max(0);
         let duration_us = i64::from(length) * 1_000_000 / i64::from(self.clock_rate.max(1));
         self.floor_us = self.floor_us.max(at_us + duration_us);
         self.quality.received += u64::from(deliver(Frame { at_us, duration_us, payload_type, payload }));

@@ -15,6 +15,10 @@ pub struct Config {
     pub advertised_host: String,
     /// The resource manager.
     pub resource_manager: SocketAddr,
+    /// Where this SIP server and its phones are: media servers of the same place are preferred; empty: any.
+    pub place: String,
+    /// Whose calls these are, for the resource manager's limits; empty: nobody's in particular.
+    pub tenant: String,
     /// Digest algorithms to challenge with, best first; both are always accepted. Phones built on libre before 2.0
     /// (baresip 1.x) give up when they meet a SHA-256 challenge, even beside one in MD5; so it is not the default.
     pub challenge: Vec<DigestAlgorithm>,
@@ -66,6 +70,8 @@ impl Default for Config {
             listen: DEFAULT_LISTEN,
             advertised_host: String::new(),
             resource_manager: DEFAULT_RESOURCE_MANAGER,
+            place: String::new(),
+            tenant: String::new(),
             challenge: vec![DigestAlgorithm::Md5],
             min_expires: 30,
             max_expires: 3600,

@@ -69,6 +69,11 @@ impl Up {
         }
     }
 
+    /// Whether an INVITE of the peer is under way, up to its ACK: ours has to wait (RFC 3261 14.1).
+    pub(crate) fn is_changing(&self) -> bool {
+        self.pending.is_some() || self.unacknowledged.is_some()
+    }
+
     /// Where requests of this dialog go.
     pub(crate) fn destination(&self) -> Option<Destination> {
         destination(&self.dialog, self.flow)

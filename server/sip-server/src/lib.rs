@@ -4,7 +4,6 @@
 //! |---|---|
 //! | [`config`] | process settings; what is configured for the site arrives over the link and is looked up in [`directory`] |
 //! | [`call`] | pure: one call over abstract legs, its recording, the watch over its far ends |
-//! | [`sdp`] | pure: offers and answers |
 //! | [`registrar`], [`auth`], [`guard`] | pure: who is registered where, who sends a request, what is understood at all |
 //! | [`state`] | pure: all of it between events and commands of the SIP stack |
 //! | [`service`] | the loop: sockets, link, journal, clock |
@@ -20,7 +19,6 @@ pub mod guard;
 mod keeper;
 mod leg;
 pub mod registrar;
-pub mod sdp;
 pub mod service;
 mod session;
 pub mod state;

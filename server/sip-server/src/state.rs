@@ -31,6 +31,8 @@ pub use crate::wires::Reach;
 
 /// How often what has run out is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
+/// In an OPTIONS of the resource manager: address of a media server that was lost.
+const LOST_HEADER: &str = "X-Lost-Media-Server";
 /// Seconds after which a caller that found us full or without configuration may try again.
 const RETRY_AFTER: u32 = 10;
 
@@ -84,7 +86,8 @@ impl SipServer {
             max_contacts: config.max_contacts,
         };
         let ids = Ids::seeded(rng.random());
-        let wires = Wires::new(ids, config.resource_manager, advertised, client_ids);
+        let mut wires = Wires::new(ids, config.resource_manager, advertised, client_ids);
+        (wires.place, wires.tenant) = (config.place.clone(), config.tenant.clone());
         Self {
             directory: Directory::default(),
             registrar: Registrar::new(terms),
@@ -266,7 +269,10 @@ impl SipServer {
     }
 
     fn on_request(&mut self, id: ServerTransactionId, request: Request, source: Source, now: Now) {
-        if let Some(response) = self.capabilities.refuse(&request) {
+        // What media servers tell of recordings is no phone's business, so it is not among our capabilities.
+        let told = request.method == Method::Info
+            && request.content_type().as_deref() == Some(hindsight_msml::CONTENT_TYPE);
+        if let Some(response) = self.capabilities.refuse(&request).filter(|_| !told) {
             return self.respond(id, response);
         }
         if request.to().is_ok_and(|to| to.tag().is_some()) {
@@ -281,6 +287,7 @@ impl SipServer {
                 self.respond(id, Response::to(&request, status));
             }
             Method::Options => {
+                self.look_after_media(&request, source, now);
                 let response = self.capabilities.describe(Response::to(&request, StatusCode::OK));
                 self.respond(id, response);
             }
@@ -296,6 +303,18 @@ impl SipServer {
             | Method::Refer
             | Method::Publish
             | Method::Other(_) => self.respond(id, Response::to(&request, StatusCode::CALL_DOES_NOT_EXIST)),
+        }
+    }
+
+    /// The resource manager says that a media server is lost. Its word only has us look: whoever else says so does no harm.
+    fn look_after_media(&mut self, request: &Request, source: Source, now: Now) {
+        let lost = request.headers.get(LOST_HEADER).and_then(|address| address.trim().parse().ok());
+        let Some(lost) = lost.filter(|_| source.remote.ip() == self.config.resource_manager.ip()) else {
+            return;
+        };
+        let all: Vec<InteractionId> = self.sessions.keys().copied().collect();
+        for interaction in all {
+            self.with_session(interaction, now, |session, wires| session.look_after(lost, wires));
         }
     }
 

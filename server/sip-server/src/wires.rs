@@ -40,6 +40,9 @@ pub(crate) enum Kind {
 pub(crate) struct Wires {
     pub(crate) ids: Ids,
     pub(crate) resource_manager: SocketAddr,
+    /// What the resource manager is told of every call.
+    pub(crate) place: String,
+    pub(crate) tenant: String,
     pub(crate) clients: HashMap<ClientTransactionId, Outgoing>,
     pub(crate) servers: HashMap<ServerTransactionId, (InteractionId, Leg)>,
     pub(crate) dialogs: HashMap<DialogId, (InteractionId, Leg)>,
@@ -64,6 +67,8 @@ impl Wires {
         Self {
             ids,
             resource_manager,
+            place: String::new(),
+            tenant: String::new(),
             clients: HashMap::new(),
             servers: HashMap::new(),
             dialogs: HashMap::new(),

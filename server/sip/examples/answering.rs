@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use hindsight_sip::sdp::{Codec, Direction, Session};
+use hindsight_sip::sdp::{self, Description, Writer};
 use hindsight_sip::{
     Dialog, DialogId, Event, Ids, Method, Response, SipConfig, SipMessage, SipStack, StatusCode,
 };
@@ -22,12 +22,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             (Method::Invite, None) => {
                 let dialog = Dialog::uas(&request, &ids.tag(), sip.contact("answering"), ids.cseq())?;
                 sip.respond(transaction, dialog.response(&request, StatusCode::RINGING)).await?;
-                let offer = Session::parse(&request.sdp().unwrap_or_default());
-                let codecs = [Codec::new(0, "PCMU", 8000), Codec::new(8, "PCMA", 8000)];
-                match offer.and_then(|offer| offer.answer(media, &codecs, Direction::SendRecv, 1, 1)) {
-                    Ok(answer) => {
+                match Description::parse(&request.sdp().unwrap_or_default()) {
+                    Ok(offer) => {
+                        let answer = offer.audio.answered_at(media, None);
+                        let body = Writer::new(1).write(&answer, offer.shape());
                         let ok = dialog.response(&request, StatusCode::OK);
-                        sip.accept(transaction, ok.with_body("application/sdp", answer.to_bytes())).await?;
+                        sip.accept(transaction, ok.with_body(sdp::CONTENT_TYPE, body)).await?;
                         dialogs.insert(dialog.id().clone(), dialog);
                     }
                     Err(_) => {

@@ -1,11 +1,12 @@
 //! What tshark saw on loopback.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hindsight_tests::{
     process::{Program, eventually, run},
     site::Ports,
 };
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -68,7 +69,7 @@ impl Trace {
         Ok(printed.lines().map(|line| line.split(';').map(str::to_owned).collect()).collect())
     }
 
-    /// RTP with G.711 (payload types 0 and 8) that phones sent to the media server.
+    /// RTP that phones sent to the media server, at its even ports.
     pub fn voice_to_media_server(&self) -> Result<Vec<Packet>> {
         let (first, last) = self.ports.rtp;
         let filter = format!(
@@ -79,11 +80,37 @@ impl Trace {
         for row in rows {
             let [at, to, payload] = row.as_slice() else { continue };
             let bytes = hex::decode(payload.replace(':', "")).context("udp.payload")?;
-            if bytes.len() > 12 && bytes[0] >> 6 == 2 && matches!(bytes[1] & 0x7f, 0 | 8) {
-                packets.push(Packet { at: at.parse()?, to_port: to.parse()?, payload: bytes[12..].to_vec() });
+            let to_port: u16 = to.parse()?;
+            if bytes.len() > 12 && bytes[0] >> 6 == 2 && to_port.is_multiple_of(2) {
+                packets.push(Packet { at: at.parse()?, to_port, payload: bytes[12..].to_vec() });
             }
         }
         Ok(packets)
+    }
+
+    /// How far apart the first packets of the two phones were, milliseconds.
+    pub fn offset_between_voices(&self) -> Result<f64> {
+        let mut first_at: BTreeMap<u16, f64> = BTreeMap::new();
+        for packet in self.voice_to_media_server()? {
+            first_at.entry(packet.to_port).or_insert(packet.at);
+        }
+        let begins: Vec<f64> = first_at.into_values().collect();
+        let [one, other] = begins.as_slice() else { bail!("{} voices", begins.len()) };
+        Ok((one - other).abs() * 1000.0)
+    }
+
+    /// Whether a key stood in the answers to the INVITEs.
+    pub fn is_protected(&self) -> Result<bool> {
+        let answers = "sip.Status-Code == 200 && sip.CSeq.method == \"INVITE\" && sdp";
+        let all = self.fields(answers, &["frame.number"])?.len();
+        let with_key =
+            self.fields(&format!("{answers} && sdp.media_attr contains \"crypto\""), &["frame.number"])?;
+        ensure!(
+            all > 0 && (with_key.is_empty() || with_key.len() > 1),
+            "{} of {all} answers",
+            with_key.len()
+        );
+        Ok(!with_key.is_empty())
     }
 
     /// INVITEs and re-INVITEs to a phone: when, seconds since the epoch, and the direction that was offered.

@@ -22,7 +22,7 @@ fn tink(mode: &str, keyset: &[u8], associated_data: &str, input: &[u8]) -> Outpu
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keyset.json");
     std::fs::write(&file, keyset).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/seal/peer_tink.py");
+    let script = "tests/seal/peer_tink.py";
     run(Command::new(interpreter()).args([script, mode]).arg(&file).arg(associated_data), Some(input))
 }
 

@@ -4,11 +4,11 @@
 use crate::{
     control::state::{Dialog, Recording, Step},
     error::RecordError,
-    recorder::{AGENT, CUSTOMER, PartySetup, Recorder, Start},
+    recorder::{AGENT, Broken, CUSTOMER, PartySetup, Recorder, Start},
     relay::{Leg, Tap},
 };
 use hindsight_model::{CaptureId, InteractionId};
-use hindsight_msml::{Command, DialogId, Outcome, Request, ResultCode};
+use hindsight_msml::{Command, DialogExit, DialogId, Outcome, Request, ResultCode};
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
@@ -47,8 +47,10 @@ impl Conference {
         recorder: Recorder,
         tokens: Arc<AtomicU32>,
         running: mpsc::Sender<()>,
+        exits: mpsc::Sender<DialogExit>,
     ) -> Self {
         let (orders, receiver) = mpsc::channel(QUEUE);
+        let (broken, breaks) = mpsc::channel(QUEUE);
         let (media, legs) = watch::channel([None, None]);
         let task = Task {
             id,
@@ -57,9 +59,11 @@ impl Conference {
             tokens,
             legs: [None, None],
             state: Recording::Off,
+            broken,
+            exits,
             _running: running,
         };
-        tokio::spawn(task.run(receiver, legs));
+        tokio::spawn(task.run(receiver, legs, breaks));
         Self { orders, media }
     }
 
@@ -97,16 +101,21 @@ struct Task {
     tokens: Arc<AtomicU32>,
     legs: [Option<Media>; 2],
     state: Recording,
+    /// For the recorder: told when a recording breaks.
+    broken: mpsc::Sender<Broken>,
+    /// Told on to whoever controls the conference.
+    exits: mpsc::Sender<DialogExit>,
     /// Held until the recording is closed: a shut-down waits for it.
     _running: mpsc::Sender<()>,
 }
 
 impl Task {
-    /// Priorities: changes of the legs, so that a command finds them as they are; then commands.
+    /// Priorities: changes of the legs and broken recordings, so that a command finds all as it is; then commands.
     async fn run(
         mut self,
         mut orders: mpsc::Receiver<Order>,
         mut media: watch::Receiver<[Option<Media>; 2]>,
+        mut breaks: mpsc::Receiver<Broken>,
     ) {
         loop {
             tokio::select! {
@@ -118,6 +127,7 @@ impl Task {
                     let legs = media.borrow_and_update().clone();
                     self.take_legs(legs).await;
                 }
+                Some(broken) = breaks.recv() => self.broke(broken).await,
                 order = orders.recv() => {
                     let Some(Order { request, answer }) = order else { break };
                     let outcome = self.obey(&request).await;
@@ -135,6 +145,20 @@ impl Task {
         }
     }
 
+    /// The recording is over without a command: whoever gave the last one is told.
+    async fn broke(&mut self, Broken { token, reason }: Broken) {
+        let dialog = match &self.state {
+            Recording::On(dialog) | Recording::Paused(dialog) if dialog.token == token => dialog.clone(),
+            Recording::On(_) | Recording::Paused(_) | Recording::Off => return,
+        };
+        self.state = Recording::Off;
+        self.tap(None).await;
+        let dialog = DialogId { conference: self.id.clone(), name: dialog.name };
+        if self.exits.send(DialogExit { dialog, reason }).await.is_err() {
+            tracing::debug!(interaction = %self.interaction, "nobody to tell that a recording broke");
+        }
+    }
+
     async fn obey(&mut self, request: &Request) -> Outcome {
         if request.dialog.conference != self.id {
             return Outcome::failed(ResultCode::NoSuchObject, "the dialog belongs to another conference");
@@ -145,7 +169,7 @@ impl Task {
         };
         match self.take(&step, request).await {
             Ok(opened) => {
-                self.state.confirm(&step, opened);
+                self.state.confirm(&step, opened, request.params.paused);
                 let dialog = DialogId { conference: self.id.clone(), name: request.dialog.name.clone() };
                 Outcome::ok((request.command == Command::Start).then(|| dialog.to_string()))
             }
@@ -158,13 +182,18 @@ impl Task {
             Step::Open => {
                 let token = self.tokens.fetch_add(1, Ordering::Relaxed);
                 self.recorder.open(token, self.subject(request)).await?;
-                self.tap(Some(token)).await;
+                if request.params.paused {
+                    // Not a packet reaches it before the pause is over.
+                    let (by, reason) = pause_of(request);
+                    self.recorder.pause(token, None, by, reason).await?;
+                } else {
+                    self.tap(Some(token)).await;
+                }
                 return Ok(Some(Dialog { name: request.dialog.name.clone(), token }));
             }
             Step::Pause(token) => {
                 let at_us = self.tap(None).await;
-                let text = |field: &Option<String>| field.clone().unwrap_or_default();
-                let (by, reason) = (text(&request.params.by), text(&request.params.reason));
+                let (by, reason) = pause_of(request);
                 self.recorder.pause(*token, at_us, by, reason).await?;
             }
             Step::Resume(token) => {
@@ -197,8 +226,10 @@ impl Task {
         Start {
             interaction: self.interaction,
             capture: capture.unwrap_or_else(CaptureId::new),
+            part: request.params.part.unwrap_or(1),
             parties: [setup(AGENT), setup(CUSTOMER)],
             counters: self.legs.iter().flatten().map(|media| media.leg.counters().clone()).collect(),
+            broken: Some(self.broken.clone()),
         }
     }
 
@@ -234,4 +265,10 @@ impl Task {
         }
         at_us
     }
+}
+
+/// By whom a recording is paused, and why.
+fn pause_of(request: &Request) -> (String, String) {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    (text(&request.params.by), text(&request.params.reason))
 }

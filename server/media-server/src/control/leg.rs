@@ -3,11 +3,14 @@
 use crate::{
     control::{conference::Media, target::Target},
     relay::Leg,
-    sdp::Offer,
+    sdp::{self, OwnKey},
 };
-use hindsight_sip::{Dialog, ServerTransactionId};
+use hindsight_sip::{
+    Dialog, ServerTransactionId,
+    sdp::{Description, Writer},
+};
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
@@ -22,9 +25,8 @@ pub struct Session {
     /// The INVITE whose 2xx is not acknowledged yet.
     pub unacknowledged: Option<ServerTransactionId>,
     address: IpAddr,
-    sdp_session: u64,
-    sdp_version: u64,
-    last_answer: String,
+    writer: Writer,
+    own_key: OwnKey,
     heard: Instant,
     packets: u64,
 }
@@ -45,30 +47,23 @@ impl Session {
             media,
             unacknowledged: None,
             address,
-            sdp_session,
-            sdp_version: 0,
-            last_answer: String::new(),
+            writer: Writer::new(sdp_session),
+            own_key: OwnKey::random(),
             heard: now,
             packets: 0,
         }
     }
 
-    /// Takes an offer: sets the relay and returns the answer (its version grows with every change: RFC 3264 8).
-    pub fn negotiate(&mut self, offer: &Offer) -> String {
-        self.media.negotiate(offer.audio.peer);
-        let answer = |version| offer.answer(self.sdp_session, version, self.address, self.media.port());
-        let mut text = answer(self.sdp_version);
-        if text != self.last_answer {
-            self.sdp_version += 1;
-            text = answer(self.sdp_version);
-        }
-        self.last_answer.clone_from(&text);
-        text
+    /// Takes an offer: sets the relay and returns the answer.
+    pub fn negotiate(&mut self, offer: &Description) -> Vec<u8> {
+        self.media.negotiate(sdp::peer(&offer.audio));
+        let here = SocketAddr::new(self.address, self.media.port());
+        self.writer.write(&self.own_key.answer(&offer.audio, here), offer.shape())
     }
 
     /// For the conference's task.
-    pub fn media(&self, offer: &Offer) -> Media {
-        Media { leg: self.media.clone(), setup: offer.audio.setup(self.target.party.clone()) }
+    pub fn media(&self, offer: &Description) -> Media {
+        Media { leg: self.media.clone(), setup: sdp::setup(&offer.audio, self.target.party.clone()) }
     }
 
     /// A request of the peer came.

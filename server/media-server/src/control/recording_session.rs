@@ -11,22 +11,24 @@ use crate::{
     error::RecordError,
     recorder::{PartySetup, Recorder, Site, Start},
     relay::{Leg, Tap},
-    sdp::{Direction, StreamsOffer},
+    sdp::{self, OwnKey},
 };
 use hindsight_model::{
     CaptureId, Event, InteractionId, Timestamp,
     event::{EndCause, What},
 };
-use hindsight_sip::{Dialog, Response, ServerTransactionId, SipHandle, StatusCode};
+use hindsight_sip::{
+    Dialog, Response, ServerTransactionId, SipHandle, StatusCode,
+    sdp::{CONTENT_TYPE, Direction, StreamsOffer, Writer},
+};
 use hindsight_siprec::Metadata;
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
 use tokio::sync::mpsc;
 
-const SDP_TYPE: &str = "application/sdp";
 /// Who pauses, in the recording's timeline.
 const CLIENT: &str = "recording client";
 /// Changes that may wait for the recorder; more are refused.
@@ -47,9 +49,8 @@ pub struct RecordingSession {
     streams: Vec<Stream>,
     orders: mpsc::Sender<Order>,
     address: IpAddr,
-    sdp_session: u64,
-    sdp_version: u64,
-    last_answer: String,
+    writer: Writer,
+    own_key: OwnKey,
     heard: Instant,
     packets: u64,
 }
@@ -142,9 +143,8 @@ impl RecordingSession {
             streams: streams.collect(),
             orders,
             address,
-            sdp_session,
-            sdp_version: 0,
-            last_answer: String::new(),
+            writer: Writer::new(sdp_session),
+            own_key: OwnKey::random(),
             heard: now,
             packets: 0,
             dialog,
@@ -158,7 +158,7 @@ impl RecordingSession {
             to,
             now: Wanted::default(),
         };
-        let response = response.with_body(SDP_TYPE, sdp.into_bytes());
+        let response = response.with_body(CONTENT_TYPE, sdp);
         let answer = Answer { transaction, response, is_invite: true };
         tokio::spawn(task.run(Order { wanted, answer }, queue));
         session
@@ -167,14 +167,13 @@ impl RecordingSession {
     /// Takes a new offer; it is answered once the recording has followed. `false`: too many changes wait.
     pub fn change(&mut self, offer: &StreamsOffer, answer: Answer) -> bool {
         let (wanted, sdp) = self.negotiate(offer);
-        let response = answer.response.with_body(SDP_TYPE, sdp.into_bytes());
+        let response = answer.response.with_body(CONTENT_TYPE, sdp);
         self.orders.try_send(Order { wanted, answer: Answer { response, ..answer } }).is_ok()
     }
 
     /// Sets the legs; what the recording is to be, and the answer. A stream that the offer no longer has is heard no more.
-    fn negotiate(&mut self, offer: &StreamsOffer) -> (Wanted, String) {
+    fn negotiate(&mut self, offer: &StreamsOffer) -> (Wanted, Vec<u8>) {
         let mut wanted = Wanted { paused: true, ..Wanted::default() };
-        let mut ports = Vec::new();
         for stream in &self.streams {
             if !offer.streams().any(|offered| offered.label == stream.label) {
                 stream.leg.negotiate(None);
@@ -184,22 +183,22 @@ impl RecordingSession {
             let Some(stream) = self.streams.iter().find(|stream| stream.label == offered.label) else {
                 continue;
             };
-            stream.leg.negotiate(offered.audio.peer);
-            ports.push(stream.leg.port());
+            stream.leg.negotiate(sdp::peer(&offered.audio));
             wanted.paused &= offered.audio.direction == Direction::Inactive;
-            let setup = PartySetup { both: stream.both, ..offered.audio.setup(stream.number.clone()) };
+            let setup = PartySetup { both: stream.both, ..sdp::setup(&offered.audio, stream.number.clone()) };
             if let Some(place) = wanted.media.get_mut(stream.side) {
                 *place = Some(Media { leg: stream.leg.clone(), setup });
             }
         }
-        let answer = |version| offer.answer(self.sdp_session, version, self.address, &ports);
-        let mut text = answer(self.sdp_version);
-        if text != self.last_answer {
-            self.sdp_version += 1;
-            text = answer(self.sdp_version);
-        }
-        self.last_answer.clone_from(&text);
-        (wanted, text)
+        let (streams, own_key, address) = (&self.streams, &self.own_key, self.address);
+        let answer = offer.answer(&mut self.writer, address, |offered| {
+            let stream = streams.iter().find(|stream| stream.label == offered.label)?;
+            let answer = own_key.answer(&offered.audio, SocketAddr::new(address, stream.leg.port()));
+            // A recorder only receives (RFC 7866 7.2).
+            let sent = offered.audio.direction.sends();
+            Some(answer.with_direction(if sent { Direction::RecvOnly } else { Direction::Inactive }))
+        });
+        (wanted, answer)
     }
 
     /// Whether every stream of an offer is one of this session's: a session is not grown in the middle.
@@ -289,8 +288,10 @@ impl Task {
         let start = Start {
             interaction: self.interaction,
             capture: self.capture,
+            part: 1,
             parties: [setup(0), setup(1)],
             counters: legs.map(|media| media.leg.counters().clone()).collect(),
+            broken: None,
         };
         self.to.recorder.open(self.to.token, start).await?;
         self.tap(true).await;

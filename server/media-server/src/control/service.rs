@@ -15,12 +15,12 @@ use crate::{
     },
     recorder::{Recorder, Site},
     relay::{PortRange, Relay},
-    sdp::{Offer, SdpError},
 };
-use hindsight_msml::{self as msml, Outcome, ResultCode};
+use hindsight_msml::{self as msml, DialogExit, Outcome, ResultCode};
 use hindsight_sip::{
     ClientTransactionId, Dialog, DialogId, Event, Fault, Ids, Method, Request, Response, ServerTransactionId,
     SipHandle, SipMessage as _, StatusCode,
+    sdp::{self, Description, SdpError},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -38,7 +38,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, INFO, OPTIONS, UPDATE";
 /// Recording sessions that may tell at once that they broke; the others wait.
 const BROKEN: usize = 64;
-const SDP_TYPE: &str = "application/sdp";
 
 /// A relay thread and the recorder thread beside it.
 pub struct Pair {
@@ -66,6 +65,9 @@ pub struct Service {
     /// Recording sessions tell here that they cannot go on.
     broken: mpsc::Sender<DialogId>,
     broke: mpsc::Receiver<DialogId>,
+    /// Conferences tell here that their recording has ended without a command.
+    exits: mpsc::Sender<DialogExit>,
+    exited: mpsc::Receiver<DialogExit>,
 }
 
 struct Place {
@@ -130,6 +132,7 @@ impl Service {
     ) -> (Self, mpsc::Receiver<()>) {
         let (running, closed) = mpsc::channel(1);
         let (broken, broke) = mpsc::channel(BROKEN);
+        let (exits, exited) = mpsc::channel(BROKEN);
         let service = Self {
             sip,
             ports: PortRange::new(config.media_address(), config.rtp_first, config.rtp_last),
@@ -145,6 +148,8 @@ impl Service {
             running,
             broken,
             broke,
+            exits,
+            exited,
         };
         (service, closed)
     }
@@ -162,6 +167,7 @@ impl Service {
                     None => break,
                 },
                 Some(id) = self.broke.recv() => self.end_recording(&id).await,
+                Some(exit) = self.exited.recv() => self.tell_exit(&exit).await,
                 _ = sweep.tick() => self.sweep().await,
             }
         }
@@ -273,7 +279,7 @@ impl Service {
         Response::to(request, StatusCode::OK)
             .with_to_tag(&self.ids.tag())
             .with_header("Allow", ALLOW)
-            .with_header("Accept", format_args!("{SDP_TYPE}, {}", msml::CONTENT_TYPE))
+            .with_header("Accept", format_args!("{}, {}", sdp::CONTENT_TYPE, msml::CONTENT_TYPE))
             .with_header(LOAD_HEADER, self.legs() * 1000 / self.max_legs.max(1))
     }
 
@@ -356,11 +362,12 @@ impl Service {
                 recorder.clone(),
                 tokens.clone(),
                 running.clone(),
+                self.exits.clone(),
             ),
         })
     }
 
-    fn publish(&self, session: &Session, offer: &Offer) {
+    fn publish(&self, session: &Session, offer: &Description) {
         if let Some(place) = self.conferences.get(&session.target.conference) {
             place.conference.set_media(session.target.side, Some(session.media(offer)));
         }
@@ -439,6 +446,24 @@ impl Service {
         }
     }
 
+    /// Tells whoever controls a conference that its recording broke (RFC 5707 `msml.dialog.exit`): in the agent's leg,
+    /// in which the commands come.
+    async fn tell_exit(&mut self, exit: &DialogExit) {
+        let of_it = |session: &&mut Session| session.target.conference == exit.dialog.conference;
+        let Some(session) =
+            self.sessions.values_mut().filter(of_it).min_by_key(|session| session.target.side)
+        else {
+            return;
+        };
+        let info = session.dialog.request(Method::Info);
+        let info = info.with_body(msml::CONTENT_TYPE, msml::write_exit(exit).into_bytes());
+        let hop = session.dialog.next_hop().clone();
+        match self.sip.resolve(&hop).await {
+            Ok(to) => drop(self.sip.send_request(info, to).await),
+            Err(error) => tracing::debug!(%error, "an INFO has nowhere to go"),
+        }
+    }
+
     /// Ends a leg from our side; the transaction of its BYE.
     async fn hang_up(&mut self, id: &DialogId) -> Option<ClientTransactionId> {
         let session = self.sessions.get_mut(id)?;
@@ -471,16 +496,16 @@ impl Service {
     }
 }
 
-fn offer_of(request: &Request) -> Result<Offer, Refusal> {
-    if request.content_type().as_deref() != Some(SDP_TYPE) {
+fn offer_of(request: &Request) -> Result<Description, Refusal> {
+    if request.content_type().as_deref() != Some(sdp::CONTENT_TYPE) {
         // An INVITE without an offer would have us choose; the SIP server always offers.
         return Err(Refusal::because(StatusCode::NOT_ACCEPTABLE_HERE, "Offer Missing"));
     }
-    Ok(Offer::parse(&request.body)?)
+    Ok(Description::parse(&request.body)?)
 }
 
-fn accepted(dialog: &mut Dialog, request: &Request, answer: String) -> Response {
-    dialog.response(request, StatusCode::OK).with_header("Allow", ALLOW).with_body(SDP_TYPE, answer)
+fn accepted(dialog: &mut Dialog, request: &Request, answer: Vec<u8>) -> Response {
+    dialog.response(request, StatusCode::OK).with_header("Allow", ALLOW).with_body(sdp::CONTENT_TYPE, answer)
 }
 
 async fn answer_info(

@@ -1,11 +1,12 @@
 //! What the INVITE of a recording session (SIPREC, RFC 7866) says: pure.
 
-use crate::{
-    recorder::{AGENT, CUSTOMER},
-    sdp::{SdpError, StreamsOffer},
-};
+use crate::recorder::{AGENT, CUSTOMER};
 use hindsight_model::{InteractionId, event::CallParty};
-use hindsight_sip::{Request, StatusCode, message::multipart};
+use hindsight_sip::{
+    Request, StatusCode,
+    message::multipart,
+    sdp::{self, SdpError, StreamsOffer},
+};
 use hindsight_siprec::{CONTENT_TYPE, CONTENT_TYPE_DRAFT, Metadata, MetadataError, Participant};
 use hindsight_wire::manifest::Party;
 
@@ -71,7 +72,7 @@ pub fn read(invite: &Request) -> Result<Described, Refused> {
 
 /// The offer of a request, if it has one.
 pub fn offer(request: &Request) -> Result<Option<StreamsOffer>, Refused> {
-    let Some(part) = part(request, &["application/sdp"]) else { return Ok(None) };
+    let Some(part) = part(request, &[sdp::CONTENT_TYPE]) else { return Ok(None) };
     let offer = StreamsOffer::parse(&part)?;
     let labels: Vec<&str> = offer.streams().map(|stream| stream.label.as_str()).collect();
     if labels.len() > MAX_STREAMS {

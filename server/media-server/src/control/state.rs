@@ -60,10 +60,14 @@ impl Recording {
         })
     }
 
-    /// The recorder has confirmed a step.
-    pub fn confirm(&mut self, step: &Step, opened: Option<Dialog>) {
+    /// The recorder has confirmed a step; `paused`: an opened recording begins in a pause.
+    pub fn confirm(&mut self, step: &Step, opened: Option<Dialog>, paused: bool) {
         *self = match (step, std::mem::take(self)) {
-            (Step::Open, Recording::Off) => opened.map_or(Recording::Off, Recording::On),
+            (Step::Open, Recording::Off) => match opened {
+                Some(dialog) if paused => Recording::Paused(dialog),
+                Some(dialog) => Recording::On(dialog),
+                None => Recording::Off,
+            },
             (Step::Pause(_), Recording::On(dialog)) => Recording::Paused(dialog),
             (Step::Resume(_), Recording::Paused(dialog)) => Recording::On(dialog),
             (Step::Close(_), _) => Recording::Off,
@@ -101,7 +105,7 @@ mod tests {
         let mut state = Recording::Off;
         let mut go = |command| {
             let step = state.step(command, "rec").unwrap();
-            state.confirm(&step, Some(Dialog { name: "rec".into(), token: 7 }));
+            state.confirm(&step, Some(Dialog { name: "rec".into(), token: 7 }), false);
             (step, state.recording())
         };
         assert_eq!(go(Command::Start), (Step::Open, Some(7)));
@@ -111,6 +115,17 @@ mod tests {
         assert_eq!(go(Command::Resume), (Step::Nothing, Some(7)));
         assert_eq!(go(Command::Stop), (Step::Close(7), None));
         assert_eq!(go(Command::Start), (Step::Open, Some(7)));
+    }
+
+    #[test]
+    fn a_recording_that_begins_in_a_pause_takes_packets_from_its_resumption_on() {
+        let mut state = Recording::Off;
+        let step = state.step(Command::Start, "rec").unwrap();
+        state.confirm(&step, Some(Dialog { name: "rec".into(), token: 7 }), true);
+        assert_eq!((state.recording(), state.token()), (None, Some(7)));
+        let step = state.step(Command::Resume, "rec").unwrap();
+        state.confirm(&step, None, false);
+        assert_eq!(state.recording(), Some(7));
     }
 
     #[test]

@@ -75,6 +75,44 @@ fn ffmpeg_decodes_both_tracks_with_their_gaps_in_time() {
     assert_eq!(decode.stdout.len(), 500 * 160 * 2);
 }
 
+/// Silence in Opus: a CELT frame of 20 ms without content, as libopus writes it in a pause (RFC 6716 2.1.9).
+const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+
+#[test]
+fn ffmpeg_decodes_the_wideband_codecs() {
+    for (codec, name, rate, payload) in [
+        (Codec::G722, "adpcm_g722", 16_000, vec![0xfa; 160]),
+        (Codec::Opus, "opus", 48_000, OPUS_SILENCE.to_vec()),
+    ] {
+        let track =
+            VoiceTrack { codec: codec.name().into(), clock_rate: codec.clock_rate(), ..tracks().remove(0) };
+        let mut bytes = Vec::new();
+        let mut writer = Writer::start(RecordingId::new(), Timestamp(0), &[track], &mut bytes);
+        for n in 0..100 {
+            writer.block(1, n * 20, &payload);
+        }
+        writer.flush(&mut bytes);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("voice.mka");
+        std::fs::write(&file, &bytes).unwrap();
+        let probe = Command::new("ffprobe")
+            .args(["-v", "error", "-of", "csv=p=0", "-show_entries", "stream=codec_name,sample_rate"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&probe.stdout).into_owned();
+        assert_eq!(said.trim(), format!("{name},{rate}"), "{}", String::from_utf8_lossy(&probe.stderr));
+        let decode = Command::new("ffmpeg")
+            .args(["-v", "error", "-xerror", "-i"])
+            .arg(&file)
+            .args(["-f", "s16le", "-ac", "1", "-"])
+            .output()
+            .unwrap();
+        assert!(decode.status.success(), "{name}: {}", String::from_utf8_lossy(&decode.stderr));
+        assert_eq!(decode.stdout.len(), 2 * rate * 2, "{name}: two seconds");
+    }
+}
+
 #[test]
 fn the_index_points_at_clusters_a_second_apart() {
     let (bytes, index) = recording();

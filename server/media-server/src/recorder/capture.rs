@@ -3,8 +3,12 @@
 //! All times are microseconds since the start of the capture, on the media server's monotonic clock. A capture has one
 //! or more parts; each part is a Matroska file whose time 0 is the start of the part.
 
-use crate::matroska::{Codec, Writer};
-use hindsight_rtp::{Arrived, Frame, Packet, Quality, Stream};
+use crate::matroska::Writer;
+use hindsight_rtp::{
+    Arrived, Frame, Packet, Quality, Stream,
+    srtp::{Protection, Receiver},
+};
+use hindsight_sip::sdp::{Codec, Key, Suite};
 use hindsight_wire::{
     RecordingId, Timestamp,
     manifest::{IndexEntry, Note, Party, Pause, TrackQuality, VoiceTrack},
@@ -14,8 +18,8 @@ use hindsight_wire::{
 pub const AGENT: usize = 0;
 /// Index of the customer's side.
 pub const CUSTOMER: usize = 1;
-/// RTP clock rate of everything recorded here, Hz.
-const CLOCK_RATE: u32 = 8000;
+/// A party that changes between codecs of different clocks more often is not followed any more.
+const MAX_CLOCK_CHANGES: u32 = 16;
 /// More notes than this are not kept.
 const MAX_NOTES: usize = 100;
 
@@ -28,6 +32,10 @@ pub struct PartySetup {
     pub codecs: Vec<(u8, Codec)>,
     /// Payload types of telephone events: counted, not recorded.
     pub events: Vec<u8>,
+    /// Payload types of comfort noise: silence.
+    pub noise: Vec<u8>,
+    /// With what the party protects its packets.
+    pub key: Option<Key>,
     /// Both parties speak on this one stream, as some recording clients send it: the other side has no track.
     pub both: bool,
 }
@@ -38,21 +46,33 @@ impl PartySetup {
         if let Some((_, codec)) = self.codecs.iter().find(|(number, _)| *number == payload_type) {
             return Payload::Audio(*codec);
         }
-        if self.events.contains(&payload_type) {
-            return Payload::Event;
+        if self.events.contains(&payload_type) || self.noise.contains(&payload_type) {
+            return Payload::NoVoice;
         }
-        let fixed = [Codec::Pcmu, Codec::Pcma].into_iter();
-        fixed
-            .into_iter()
-            .find(|codec| codec.static_payload_type() == payload_type)
-            .map_or(Payload::Unknown, Payload::Audio)
+        Codec::from_static(payload_type).map_or(Payload::Unknown, Payload::Audio)
+    }
+
+    /// RTP clock of the codec that is wanted most, Hz.
+    fn clock_rate(&self) -> u32 {
+        self.codecs.first().map_or(8_000, |(_, codec)| codec.clock_rate())
+    }
+
+    fn receiver(&self) -> Option<Receiver> {
+        let key = self.key.as_ref()?;
+        let protection = match key.suite {
+            Suite::AesCm128HmacSha1_80 | Suite::AesCm256HmacSha1_80 => Protection::CounterMode { tag: 10 },
+            Suite::AesCm128HmacSha1_32 | Suite::AesCm256HmacSha1_32 => Protection::CounterMode { tag: 4 },
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => Protection::Gcm,
+        };
+        Receiver::new(protection, key.master_key(), key.master_salt())
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Payload {
     Audio(Codec),
-    Event,
+    /// Telephone events and comfort noise.
+    NoVoice,
     Unknown,
 }
 
@@ -93,6 +113,11 @@ pub struct Capture {
 struct Side {
     setup: PartySetup,
     stream: Stream,
+    /// Opens what the party protects.
+    receiver: Option<Receiver>,
+    /// Packets that did not open.
+    unopened: u64,
+    clock_changes: u32,
     /// Payload types that were noted as not recordable.
     unknown: Vec<u8>,
 }
@@ -135,7 +160,14 @@ impl Capture {
         at: Timestamp,
         out: &mut Vec<u8>,
     ) -> (Self, Vec<VoiceTrack>) {
-        let sides = setups.map(|setup| Side { setup, stream: Stream::new(CLOCK_RATE), unknown: Vec::new() });
+        let sides = setups.map(|setup| Side {
+            stream: Stream::new(setup.clock_rate()),
+            receiver: setup.receiver(),
+            setup,
+            unopened: 0,
+            clock_changes: 0,
+            unknown: Vec::new(),
+        });
         let (part, tracks) = Part::start(&sides, 0, recording, at, out);
         (Self { sides, part, pauses: Vec::new() }, tracks)
     }
@@ -148,6 +180,12 @@ impl Capture {
         at: Timestamp,
         out: &mut Vec<u8>,
     ) -> Vec<VoiceTrack> {
+        for side in &mut self.sides {
+            let clock_rate = side.setup.clock_rate();
+            if side.stream.clock_rate() != clock_rate {
+                side.stream = Stream::new(clock_rate);
+            }
+        }
         let (part, tracks) = Part::start(&self.sides, at_us, recording, at, out);
         self.part = part;
         tracks
@@ -156,6 +194,9 @@ impl Capture {
     /// A new negotiation with a party.
     pub fn renegotiate(&mut self, side: usize, setup: PartySetup) {
         if let Some(side) = self.sides.get_mut(side) {
+            if side.setup.key != setup.key {
+                side.receiver = setup.receiver();
+            }
             side.setup = setup;
         }
     }
@@ -166,13 +207,25 @@ impl Capture {
             return Taken::Done;
         }
         let Some(state) = self.sides.get_mut(side) else { return Taken::Done };
-        let Ok(packet) = Packet::parse(bytes) else { return Taken::Done };
-        let payload = state.setup.payload(packet.payload_type());
-        if let Payload::Audio(codec) = payload
-            && self.part.route(side, codec).is_none()
-        {
-            declare(&mut state.setup, packet.payload_type(), codec);
-            return Taken::NeedsPart;
+        let opened = match &mut state.receiver {
+            None => Ok(bytes),
+            Some(receiver) => receiver.open(bytes),
+        };
+        let Ok(packet) = opened.map(Packet::parse) else {
+            state.unopened += 1;
+            return Taken::Done;
+        };
+        let Ok(packet) = packet else { return Taken::Done };
+        let mut payload = state.setup.payload(packet.payload_type());
+        if let Payload::Audio(codec) = payload {
+            let other_clock = codec.clock_rate() != state.stream.clock_rate();
+            if other_clock && state.clock_changes >= MAX_CLOCK_CHANGES {
+                payload = Payload::Unknown;
+            } else if other_clock || self.part.route(side, codec).is_none() {
+                state.clock_changes += u32::from(other_clock);
+                declare(&mut state.setup, packet.payload_type(), codec);
+                return Taken::NeedsPart;
+            }
         }
         if payload == Payload::Unknown && !state.unknown.contains(&packet.payload_type()) {
             state.unknown.push(packet.payload_type());
@@ -183,8 +236,10 @@ impl Capture {
             );
             self.part.note(at_us, text);
         }
-        let wanted = matches!(payload, Payload::Audio(_));
-        let ticks = packet.payload().len() as u32; // G.711: one byte a sample
+        let (wanted, ticks) = match payload {
+            Payload::Audio(codec) => (true, codec.ticks(packet.payload())),
+            Payload::NoVoice | Payload::Unknown => (false, 0),
+        };
         let arrived = Arrived { packet, at_us, ticks, wanted };
         let (part, pauses, setup) = (&mut self.part, &self.pauses, &state.setup);
         state.stream.push(&arrived, &mut |frame| part.write(side, setup, pauses, frame));
@@ -257,6 +312,11 @@ impl Capture {
         let figures = [AGENT, CUSTOMER].map(|side| (self.sides[side].stream.take_quality(), side));
         let spoke = figures.iter().any(|(quality, _)| quality.received > 0);
         for side in [AGENT, CUSTOMER] {
+            let unopened = std::mem::take(&mut self.sides[side].unopened);
+            if unopened > 0 {
+                let text = format!("{unopened} packets of {} did not open with its SRTP key", name(side));
+                self.part.note(at_us, text);
+            }
             for jump in self.sides[side].stream.take_jumps() {
                 let text = format!("RTP time of {} jumped by {} ms", name(side), jump.by_us / 1000);
                 self.part.note(jump.at_us, text);

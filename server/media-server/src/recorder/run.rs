@@ -13,6 +13,7 @@ use hindsight_model::{CaptureId, Event, InteractionId, RecordingId, Timestamp, e
 use hindsight_spool::{ItemInfo, Spool};
 use hindsight_wire::manifest::{InteractionRange, Media, VoiceTrack};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
+use tokio::sync::mpsc;
 
 /// After this long without a successful write to the spool a recording is given up, microseconds.
 const GIVE_UP_US: i64 = 30_000_000;
@@ -24,10 +25,23 @@ pub struct Subject {
     pub interaction: InteractionId,
     /// The run.
     pub capture: CaptureId,
+    /// Its first part here: more than 1 where another media server began the run.
+    pub part: u32,
     /// Agent, customer.
     pub parties: [PartySetup; 2],
     /// Counters of the legs, for packets that the queue could not hold.
     pub counters: Vec<Arc<LegCounters>>,
+    /// Who passes it on when the recording breaks; absent: the journal is told.
+    pub broken: Option<mpsc::Sender<Broken>>,
+}
+
+/// A recording broke without being told to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name at the recorder.
+    pub token: u32,
+    /// For people.
+    pub reason: String,
 }
 
 /// A capture that runs.
@@ -38,6 +52,7 @@ pub struct Run {
     id: CaptureId,
     part: u32,
     counters: Vec<Arc<LegCounters>>,
+    broken: Option<mpsc::Sender<Broken>>,
     dropped_before: u64,
     /// Start of the capture on the monotonic clock, microseconds.
     origin_us: i64,
@@ -59,15 +74,16 @@ impl Run {
         let recording = RecordingId::new();
         let (capture, tracks) = Capture::start(subject.parties, recording, now, &mut plaintext);
         let mut run = Opening { spool, site, interaction: subject.interaction, id: subject.capture }
-            .open(recording, 1, None, tracks, now)
+            .open(recording, subject.part, None, tracks, now)
             .map(|file| Self {
                 capture,
                 file,
                 interaction: subject.interaction,
                 id: subject.capture,
-                part: 1,
+                part: subject.part,
                 dropped_before: dropped(&subject.counters),
                 counters: subject.counters,
+                broken: subject.broken,
                 origin_us: now_us,
                 started_at: now,
                 plaintext,
@@ -156,9 +172,13 @@ impl Run {
         close(self.file, site, summary)
     }
 
-    /// Tells the journal that this recording broke.
-    pub fn failed(&self, site: &dyn Site, error: &RecordError) {
+    /// Tells that this recording broke: whoever asked to be told, else the journal.
+    pub fn failed(&self, token: u32, site: &dyn Site, error: &RecordError) {
         tracing::error!(recording = %self.recording(), %error, "a recording broke");
+        let broken = Broken { token, reason: error.to_string() };
+        if self.broken.as_ref().is_some_and(|told| told.try_send(broken).is_ok()) {
+            return;
+        }
         let what = What::RecordingFailed { reason: error.to_string() };
         site.journal(&Event { interaction: self.interaction, at: Timestamp::now(), what });
     }

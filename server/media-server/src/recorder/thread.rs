@@ -96,7 +96,7 @@ impl Loop {
             let Some(run) = self.runs.get_mut(&packet.capture) else { continue };
             let side = usize::from(packet.party);
             if let Err(error) = run.packet(spool, site, side, packet.at_us, packet.bytes) {
-                run.failed(site, &error);
+                run.failed(packet.capture, site, &error);
                 self.runs.remove(&packet.capture);
             }
         }
@@ -115,10 +115,10 @@ impl Loop {
     fn poll(&mut self, now_us: i64) {
         let before = self.runs.len();
         let site = &*self.site;
-        self.runs.retain(|_, run| match run.poll(now_us) {
+        self.runs.retain(|token, run| match run.poll(now_us) {
             Ok(()) => true,
             Err(error) => {
-                run.failed(site, &error);
+                run.failed(*token, site, &error);
                 false
             }
         });

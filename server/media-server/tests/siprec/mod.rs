@@ -191,9 +191,9 @@ async fn what_cannot_be_recorded_is_refused_and_listed_with_its_reason() {
     let good = client.sdp("0", "sendonly");
     let g729 = client.sdp("18", "sendonly");
     for (sdp, metadata, status, reason) in [
-        (g729.as_str(), METADATA, 488, "no audio in G.711 offered"),
+        (g729.as_str(), METADATA, 488, "no audio line"),
         (good.as_str(), "<recording><stream/>", 400, "Recording Metadata"),
-        ("hello", METADATA, 400, "not readable"),
+        ("hello", METADATA, 400, "not a session description"),
     ] {
         client.interaction = InteractionId::new();
         let invite = client.invite(sdp, metadata);

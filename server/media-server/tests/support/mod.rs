@@ -208,7 +208,12 @@ impl Caller {
         command: Command,
     ) -> Outcome {
         let dialog = MsmlDialog { conference: interaction.to_session_id(), name: "rec".into() };
-        let params = Params { capture: None, by: Some("anna".into()), reason: Some("card number".into()) };
+        let params = Params {
+            capture: None,
+            by: Some("anna".into()),
+            reason: Some("card number".into()),
+            ..Params::default()
+        };
         let body = hindsight_msml::write_request(&Msml { command, dialog, params });
         let request = leg.dialog.request(Method::Info).with_body(hindsight_msml::CONTENT_TYPE, body);
         let response = self.ask(request).await;

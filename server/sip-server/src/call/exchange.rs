@@ -96,6 +96,13 @@ pub enum Input {
         /// The command.
         control: CallControl,
     },
+    /// The media server's recording has ended without a command.
+    RecordingBroke {
+        /// In whose dialog it was told.
+        leg: Leg,
+        /// Why, for people.
+        reason: String,
+    },
     /// This process ends.
     Shutdown,
 }

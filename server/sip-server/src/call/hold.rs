@@ -5,10 +5,10 @@
 //! goes on sending, for the recording, and expects nothing. The media server passes nothing on to the other phone.
 
 use super::{
-    Action, Audio, Call, Description, EndCause, Leg, Phase, STATUS_INTERNAL, STATUS_NOT_ACCEPTABLE, Side,
-    What, modify::Change, says_lost,
+    Action, Audio, Call, Description, EndCause, Leg, Now, Phase, STATUS_INTERNAL, STATUS_NOT_ACCEPTABLE,
+    Side, What, modify::Change, says_lost,
 };
-use crate::sdp::Direction;
+use hindsight_sip::sdp::{Agreed, Direction};
 use std::collections::BTreeSet;
 
 /// A hold or retrieve in progress.
@@ -24,6 +24,16 @@ enum Stage {
     Asking(Side, Option<Audio>),
     /// The media server is told of both.
     Telling(BTreeSet<Side>),
+}
+
+impl Directing {
+    /// The phone that owes an answer.
+    pub(super) fn asked(&self) -> Option<Side> {
+        match &self.stage {
+            Stage::Asking(phone, _) => Some(*phone),
+            Stage::Telling(_) => None,
+        }
+    }
 }
 
 impl Call {
@@ -71,10 +81,7 @@ impl Call {
     /// Asks a phone; whether there was anything to ask.
     fn ask(&mut self, phone: Side, direction: Direction) -> bool {
         let formats = self.current_formats();
-        let (Some(toward), Some(leg)) = (self.media[phone as usize].audio.clone(), self.phone_leg(phone))
-        else {
-            return false;
-        };
+        let (Some(toward), Some(leg)) = (self.toward(phone), self.phone_leg(phone)) else { return false };
         let offer = toward.with_formats(formats).with_direction(direction);
         if self.phones[phone as usize].sent.as_ref() == Some(&offer) {
             return false;
@@ -128,12 +135,14 @@ impl Call {
             (Stage::Asking(phone, _), leg) if self.phone_leg(*phone) == Some(leg) => {
                 let phone = *phone;
                 let formats = self.current_formats();
-                let agreed = answer.filter(|answer| Audio::agreed(&formats, &answer.audio.formats).is_some());
-                let Some(answer) = agreed else {
+                let asked = self.phones[phone as usize].sent.as_ref();
+                let agreed =
+                    asked.zip(answer.as_ref()).and_then(|(asked, a)| asked.agreed(&formats, &a.audio));
+                let (Some(answer), Some(Agreed { answerer, .. })) = (answer, agreed) else {
                     self.answer_command(directing.request, Some("the phones agree on no codec any more"));
                     return self.finish(EndCause::Failed, None, STATUS_NOT_ACCEPTABLE);
                 };
-                self.phones[phone as usize].accepted = Some(answer.audio);
+                self.phones[phone as usize].accepted = Some(answer.audio.with_keys(answerer));
                 if phone == directing.by { self.tell_media(directing) } else { self.ask_own(directing) }
             }
             (Stage::Telling(awaiting), Leg::Media(side)) => {
@@ -159,11 +168,11 @@ impl Call {
         let phone = &mut self.phones[by as usize];
         (phone.holds, phone.held_by_desktop) = (hold, hold);
         let by = self.number(by);
-        self.emit(if hold { What::CallHeld { by } } else { What::CallRetrieved { by } });
+        self.emit(if hold { What::CallHeld { by, at_phone: false } } else { What::CallRetrieved { by } });
         self.answer_command(request, None);
     }
 
-    pub(super) fn refused_directing(&mut self, directing: Directing, leg: Leg, status: u16) {
+    pub(super) fn refused_directing(&mut self, directing: Directing, leg: Leg, status: u16, now: Now) {
         match (&directing.stage, leg) {
             (Stage::Asking(phone, before), leg) if self.phone_leg(*phone) == Some(leg) => {
                 // It stays as it was (RFC 3261 14.1).
@@ -181,10 +190,11 @@ impl Call {
                 }
             }
             (Stage::Telling(_), Leg::Media(_)) => {
-                self.answer_command(directing.request, Some("the media server refused"));
                 if says_lost(status) {
-                    self.lose_media_server();
+                    self.set_change(Some(Change::Directing(directing)));
+                    self.lose_media_server(now);
                 } else {
+                    self.answer_command(directing.request, Some("the media server refused"));
                     self.finish(EndCause::Failed, None, STATUS_INTERNAL);
                 }
             }

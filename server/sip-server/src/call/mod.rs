@@ -11,12 +11,15 @@
 //! Arming      recording asked for: MSML first, so that no word is lost; waits a moment at most
 //! Established 200 to the caller, ACK to the callee
 //! ```
+//! Should the media server be lost after that, the call goes on through another one (`moving`).
+//!
 //! An INVITE without an offer gets one in our 200 (`Offering`) and is finished with its ACK (`Completing`).
 
 mod control;
 mod exchange;
 mod hold;
 mod modify;
+mod moving;
 mod party;
 mod recorder;
 mod setup;
@@ -24,8 +27,8 @@ mod setup;
 mod tests;
 mod watch;
 
-use crate::sdp::{Audio, Description, Format, Shape, Writer};
 use hindsight_model::event::{CallParty, EndCause, What};
+use hindsight_sip::sdp::{Audio, Description, Format, Shape, Writer};
 use hindsight_wire::{InteractionId, component::RecordingControl, manifest::Party};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -43,7 +46,7 @@ struct Phone {
     /// M-lines of its dialog.
     shape: Shape,
     writer: Writer,
-    /// What it last described and we accepted.
+    /// What it last described and we accepted; of its keys (RFC 4568) the one that was chosen.
     accepted: Option<Audio>,
     /// What we last described to it.
     sent: Option<Audio>,
@@ -195,13 +198,14 @@ impl Call {
                 tracing::debug!(?leg, "2xx never acknowledged");
                 self.finish(EndCause::Failed, None, STATUS_INTERNAL);
             }
-            Input::Gone { leg, bye } => self.on_gone(leg, bye),
+            Input::Gone { leg, bye } => self.on_gone(leg, bye, now),
             Input::Cancelled => self.finish(EndCause::Cancelled, Some(Side::Caller), STATUS_TERMINATED),
             Input::Ordered { serial, outcome } => self.on_ordered(serial, outcome, now),
             Input::Probed { leg, status } => self.on_probed(leg, status, now),
             Input::ProbeUnanswered { leg } => self.on_probe_unanswered(leg, now),
             Input::Control { request, control } => self.on_control(request, control, now),
             Input::CallControl { request, control } => self.on_call_control(request, &control),
+            Input::RecordingBroke { leg, reason } => self.on_recording_broke(leg, reason, now),
             Input::Shutdown => self.finish(EndCause::Failed, None, STATUS_UNAVAILABLE),
         }
     }
@@ -215,7 +219,7 @@ impl Call {
             Phase::Offering(_) => None, // the transaction layer says Unacknowledged
             Phase::Completing(state) => Some(state.until),
             Phase::Arming(state) => Some(state.until),
-            Phase::Established(_) => None,
+            Phase::Established(state) => state.deadline(),
             Phase::Over => return None,
         };
         [phase, self.watch.deadline(), self.recorder.deadline()].into_iter().flatten().min()
@@ -250,7 +254,7 @@ impl Call {
             Phase::Reserving(_) | Phase::Ringing(_) | Phase::Joining(_) | Phase::Completing(_) => {
                 self.refused_in_setup(leg, status, now);
             }
-            Phase::Established(_) => self.refused_in_call(leg, status),
+            Phase::Established(_) => self.refused_in_call(leg, status, now),
             Phase::Offering(_) | Phase::Arming(_) | Phase::Over => {
                 tracing::debug!(?leg, status, "refusal of nothing");
             }
@@ -270,7 +274,7 @@ impl Call {
         }
     }
 
-    fn on_gone(&mut self, leg: Leg, bye: bool) {
+    fn on_gone(&mut self, leg: Leg, bye: bool, now: Now) {
         if matches!(self.phase, Phase::Over) {
             self.open.remove(&leg);
             return;
@@ -287,15 +291,9 @@ impl Call {
             }
             Leg::Media(_) => {
                 self.open.remove(&leg);
-                self.lose_media_server();
+                self.lose_media_server(now);
             }
         }
-    }
-
-    fn lose_media_server(&mut self) {
-        self.recorder.broke("the media server was lost".to_owned());
-        self.drain_recorder();
-        self.finish(EndCause::MediaServerLost, None, STATUS_INTERNAL);
     }
 
     fn on_control(&mut self, request: u64, control: RecordingControl, now: Now) {
@@ -325,6 +323,19 @@ impl Call {
             return self.establish(now);
         }
         self.drain_recorder();
+    }
+
+    /// What still is to be recorded goes on as the next part, with what the media server has left.
+    fn on_recording_broke(&mut self, leg: Leg, reason: String, now: Now) {
+        let goes_on = matches!(self.phase, Phase::Established(_)) && !self.is_reserving_again();
+        if !goes_on || !self.open.contains(&leg) {
+            return tracing::debug!(?leg, reason, "a recording that is over anyway broke");
+        }
+        self.recorder.interrupted(&reason);
+        self.drain_recorder();
+        if let Some(order) = self.recorder.go_on(now.instant + self.limits.control) {
+            self.send_order(order);
+        }
     }
 
     fn drain_recorder(&mut self) {
@@ -361,6 +372,16 @@ impl Call {
         let phone = &mut self.phones[side as usize];
         phone.sent = Some(audio.clone());
         phone.writer.write(&audio, &phone.shape)
+    }
+
+    /// The media server's address for a phone, protected as the other phone protects what will come from there: SRTP goes
+    /// through untouched.
+    fn toward(&self, side: Side) -> Option<Audio> {
+        let audio = self.media[side as usize].audio.clone()?;
+        Some(match &self.phones[side.other() as usize].accepted {
+            Some(other) => audio.on_behalf_of(other),
+            None => audio,
+        })
     }
 
     fn describe_to_media(&mut self, side: Side, audio: &Audio) -> Vec<u8> {

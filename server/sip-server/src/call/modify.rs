@@ -3,10 +3,10 @@
 
 use super::{
     Action, Audio, Call, Description, EndCause, Formats, Leg, Now, Phase, STATUS_INTERNAL,
-    STATUS_NOT_ACCEPTABLE, Side, What, hold::Directing, says_lost,
+    STATUS_NOT_ACCEPTABLE, Side, What, hold::Directing, moving::Moving, says_lost,
 };
-use crate::sdp::Direction;
-use std::collections::BTreeSet;
+use hindsight_sip::sdp::{Agreed, Direction, Format, SdpError};
+use std::{collections::BTreeSet, time::Instant};
 
 const STATUS_PENDING: u16 = 491;
 const STATUS_MALFORMED: u16 = 400;
@@ -26,11 +26,29 @@ impl Established {
         self.change.is_some()
     }
 
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.change {
+            Some(Change::Moving(moving)) => Some(moving.deadline()),
+            Some(
+                Change::AwaitingAnswer { .. }
+                | Change::AskingOther { .. }
+                | Change::Updating { .. }
+                | Change::Directing(_),
+            )
+            | None => None,
+        }
+    }
+
     /// The desktop's request that is under way.
     pub(super) fn commanded(&self) -> Option<u64> {
         match &self.change {
             Some(Change::Directing(directing)) => Some(directing.request),
-            Some(Change::AwaitingAnswer { .. } | Change::AskingOther { .. } | Change::Updating { .. })
+            Some(
+                Change::AwaitingAnswer { .. }
+                | Change::AskingOther { .. }
+                | Change::Updating { .. }
+                | Change::Moving(_),
+            )
             | None => None,
         }
     }
@@ -51,6 +69,8 @@ impl Established {
 pub(super) enum Change {
     /// Hold or retrieve by a desktop.
     Directing(Directing),
+    /// The media server was lost.
+    Moving(Moving),
     /// It had no offer: ours is out, the ACK brings the answer.
     AwaitingAnswer { from: Side },
     /// The other phone is asked.
@@ -79,10 +99,10 @@ impl Call {
         match body.map(Description::parse) {
             None => self.offer_in_call(leg, from),
             Some(Ok(wish)) => self.begin_change(from, wish, false),
-            Some(Err(crate::sdp::SdpError::Malformed)) => {
+            Some(Err(SdpError::Malformed)) => {
                 self.out.push_back(Action::Reject { leg, status: STATUS_MALFORMED });
             }
-            Some(Err(crate::sdp::SdpError::NothingInCommon)) => {
+            Some(Err(SdpError::NothingInCommon)) => {
                 self.out.push_back(Action::Reject { leg, status: STATUS_NOT_ACCEPTABLE });
             }
         }
@@ -104,7 +124,20 @@ impl Call {
         }
     }
 
-    fn take_change(&mut self) -> Option<Change> {
+    pub(super) fn change(&self) -> Option<&Change> {
+        match &self.phase {
+            Phase::Established(state) => state.change.as_ref(),
+            Phase::Reserving(_)
+            | Phase::Ringing(_)
+            | Phase::Joining(_)
+            | Phase::Offering(_)
+            | Phase::Completing(_)
+            | Phase::Arming(_)
+            | Phase::Over => None,
+        }
+    }
+
+    pub(super) fn take_change(&mut self) -> Option<Change> {
         match &mut self.phase {
             Phase::Established(state) => state.change.take(),
             Phase::Reserving(_)
@@ -139,6 +172,10 @@ impl Call {
                     Some(Err(_)) | None => self.finish(EndCause::Failed, None, STATUS_INTERNAL),
                 }
             }
+            Some(Change::Moving(moving)) => {
+                let answer = body.and_then(|body| Description::parse(body).ok());
+                self.acknowledged_moving(moving, from, answer);
+            }
             other => self.set_change(other),
         }
     }
@@ -154,11 +191,14 @@ impl Call {
             return self.answer_refresh(from, accepted);
         }
         let offered =
-            Audio::agreed(&wish.audio.formats, &current).unwrap_or_else(|| wish.audio.formats.clone());
+            Format::agreed(&wish.audio.formats, &current).unwrap_or_else(|| wish.audio.formats.clone());
         let (Some(toward), Some(leg)) = (self.media[to as usize].audio.clone(), self.phone_leg(to)) else {
             return;
         };
-        let offer = toward.with_formats(offered.clone()).with_direction(wish.audio.direction);
+        let offer = toward
+            .on_behalf_of(&wish.audio)
+            .with_formats(offered.clone())
+            .with_direction(wish.audio.direction);
         if self.phones[to as usize].sent.as_ref() == Some(&offer) {
             // Only this phone's address changed: nothing to ask the other one.
             return self.update_media(from, accepted, wish, offered, &[from]);
@@ -178,7 +218,7 @@ impl Call {
         }
     }
 
-    pub(super) fn answered_in_call(&mut self, leg: Leg, body: &[u8], _now: Now) {
+    pub(super) fn answered_in_call(&mut self, leg: Leg, body: &[u8], now: Now) {
         self.out.push_back(Action::Acknowledge { leg });
         let description = Description::parse(body).ok();
         match (self.take_change(), leg) {
@@ -201,6 +241,7 @@ impl Call {
                 self.complete_change();
             }
             (Some(Change::Directing(directing)), leg) => self.answered_directing(directing, leg, description),
+            (Some(Change::Moving(moving)), leg) => self.answered_moving(moving, leg, description, now),
             (change, _) => self.set_change(change),
         }
     }
@@ -209,16 +250,17 @@ impl Call {
         &mut self,
         from: Side,
         accepted: bool,
-        wish: Description,
+        mut wish: Description,
         offered: &Formats,
         answer: Option<Description>,
     ) {
         let to = from.other();
-        let agreed = answer.as_ref().and_then(|answer| Audio::agreed(offered, &answer.audio.formats));
-        let (Some(answer), Some(formats)) = (answer, agreed) else {
+        let agreed = answer.as_ref().and_then(|answer| wish.audio.agreed(offered, &answer.audio));
+        let (Some(answer), Some(Agreed { formats, offerer, answerer })) = (answer, agreed) else {
             return self.finish(EndCause::Failed, None, STATUS_NOT_ACCEPTABLE);
         };
-        self.phones[to as usize].accepted = Some(answer.audio);
+        wish.audio.keys = offerer;
+        self.phones[to as usize].accepted = Some(answer.audio.with_keys(answerer));
         self.update_media(from, accepted, wish, formats, &Side::BOTH);
     }
 
@@ -226,11 +268,12 @@ impl Call {
         &mut self,
         from: Side,
         accepted: bool,
-        wish: Description,
+        mut wish: Description,
         formats: Formats,
         sides: &[Side],
     ) {
         let other = self.phones[from.other() as usize].accepted.clone();
+        wish.audio.keep_key_of(other.as_ref());
         let other_direction = other.as_ref().map_or(Direction::SendRecv, |audio| audio.direction);
         let answer = wish.audio.direction.answer(other_direction);
         for side in sides.iter().copied() {
@@ -275,10 +318,7 @@ impl Call {
         formats: Formats,
         answer: Direction,
     ) {
-        let (Some(toward), Some(leg)) = (self.media[from as usize].audio.clone(), self.phone_leg(from))
-        else {
-            return;
-        };
+        let (Some(toward), Some(leg)) = (self.toward(from), self.phone_leg(from)) else { return };
         if !accepted {
             let body =
                 self.describe_to_phone(from, toward.with_formats(formats.clone()).with_direction(answer));
@@ -287,16 +327,21 @@ impl Call {
         if let Phase::Established(state) = &mut self.phase {
             state.formats = formats;
         }
+        self.phone_is(from, wish.audio);
+    }
+
+    /// What a phone does from now on; a hold that begins or ends by it is told.
+    pub(super) fn phone_is(&mut self, from: Side, audio: Audio) {
         let phone = &mut self.phones[from as usize];
-        let holds = wish.audio.direction.holds() || phone.held_by_desktop;
-        phone.accepted = Some(wish.audio);
+        let holds = audio.direction.holds() || phone.held_by_desktop;
+        phone.accepted = Some(audio);
         if std::mem::replace(&mut phone.holds, holds) != holds {
             let by = self.number(from);
-            self.emit(if holds { What::CallHeld { by } } else { What::CallRetrieved { by } });
+            self.emit(if holds { What::CallHeld { by, at_phone: true } } else { What::CallRetrieved { by } });
         }
     }
 
-    pub(super) fn refused_in_call(&mut self, leg: Leg, status: u16) {
+    pub(super) fn refused_in_call(&mut self, leg: Leg, status: u16, now: Now) {
         match (self.take_change(), leg) {
             (Some(Change::AskingOther { from, accepted, .. }), leg)
                 if self.phone_leg(from.other()) == Some(leg) =>
@@ -306,13 +351,14 @@ impl Call {
             (change @ Some(Change::Updating { .. }), Leg::Media(_)) => {
                 self.set_change(change);
                 if says_lost(status) {
-                    self.lose_media_server();
+                    self.lose_media_server(now);
                 } else {
                     // One phone has agreed to what the media server refuses: no state to go back to.
                     self.finish(EndCause::Failed, None, STATUS_INTERNAL);
                 }
             }
-            (Some(Change::Directing(directing)), leg) => self.refused_directing(directing, leg, status),
+            (Some(Change::Directing(directing)), leg) => self.refused_directing(directing, leg, status, now),
+            (Some(Change::Moving(moving)), leg) => self.refused_moving(moving, leg, status, now),
             (change, _) => self.set_change(change),
         }
     }

@@ -21,10 +21,14 @@ pub struct Order {
     pub action: RecordingAction,
     /// Which run.
     pub capture: CaptureId,
-    /// Login, or `full-time`.
+    /// Login, or `full-time`; of a start in a pause, who paused.
     pub by: String,
     /// Why.
     pub reason: String,
+    /// Of a start: the part of the run that begins with it, from 1.
+    pub part: u32,
+    /// Of a start: silence from the beginning.
+    pub paused: bool,
 }
 
 /// Why an order was not carried out, for people.
@@ -74,14 +78,42 @@ struct Pending {
     order: Order,
     /// Whom to answer; `None`: policy.
     request: Option<u64>,
+    /// What is true beside the order when it is confirmed.
+    also: Option<What>,
     until: Instant,
 }
+
+/// What runs, or is to run: enough to go on with it elsewhere.
+#[derive(Clone)]
+struct Running {
+    capture: CaptureId,
+    /// Who started it.
+    by: String,
+    reason: String,
+    part: u32,
+    /// By whom and why.
+    paused: Option<(String, String)>,
+}
+
+/// A recording that broke off and goes on as its next part as soon as it can.
+struct Waiting {
+    running: Running,
+    request: Option<u64>,
+    also: Option<What>,
+}
+
+/// Parts after which a recording that breaks again and again is left alone.
+const MOST_PARTS: u32 = 20;
 
 /// One call's recording.
 #[derive(Default)]
 pub struct Recorder {
     confirmed: Confirmed,
     pending: Option<Pending>,
+    /// What the last confirmed orders come to.
+    running: Option<Running>,
+    /// Broken off, to go on.
+    waiting: Option<Waiting>,
     /// The order last given up; its confirmation may still come and then says what is.
     given_up: Option<Order>,
     serial: u32,
@@ -110,8 +142,10 @@ impl Recorder {
             capture: new_capture(wall, rng),
             by: FULL_TIME.to_owned(),
             reason: "policy of the DN".to_owned(),
+            part: 1,
+            paused: false,
         };
-        self.pending = Some(Pending { order: order.clone(), request: None, until });
+        self.pending = Some(Pending { order: order.clone(), request: None, also: None, until });
         order
     }
 
@@ -124,7 +158,7 @@ impl Recorder {
         wall: Timestamp,
         rng: &mut StdRng,
     ) -> Result<Order, Refusal> {
-        if self.pending.is_some() {
+        if self.pending.is_some() || self.waiting.is_some() {
             return Err(Refusal::Busy);
         }
         let RecordingControl { action, by, reason, interaction: _ } = control;
@@ -142,8 +176,8 @@ impl Recorder {
                 return Err(Refusal::NotRecording);
             }
         };
-        let order = Order { serial: self.next_serial(), action, capture, by, reason };
-        self.pending = Some(Pending { order: order.clone(), request: Some(request), until });
+        let order = Order { serial: self.next_serial(), action, capture, by, reason, part: 1, paused: false };
+        self.pending = Some(Pending { order: order.clone(), request: Some(request), also: None, until });
         Ok(order)
     }
 
@@ -155,8 +189,11 @@ impl Recorder {
     /// The media server's answer.
     pub(super) fn ordered(&mut self, serial: u32, outcome: Result<(), Failure>) {
         match self.pending.take() {
-            Some(Pending { order, request, .. }) if order.serial == serial => match outcome {
-                Ok(()) => self.confirm(order, request),
+            Some(Pending { order, request, also, .. }) if order.serial == serial => match outcome {
+                Ok(()) => {
+                    self.confirm(order, request);
+                    self.out.extend(also.map(Action::Emit));
+                }
                 Err(Failure::NoRecording(reason)) => self.gone(order, request, reason),
                 Err(Failure::Refused(reason)) => self.refused(&order, request, reason),
             },
@@ -171,8 +208,13 @@ impl Recorder {
     }
 
     fn confirm(&mut self, order: Order, request: Option<u64>) {
-        let Order { serial: _, action, capture, by, reason } = order;
+        self.note(&order);
+        let Order { serial: _, action, capture, by, reason, part: _, paused } = order;
         let (confirmed, what) = match action {
+            // Nothing that was paused is said to run, not even for a moment: the screens follow what is said here.
+            RecordingAction::Start if paused => {
+                (Confirmed::Paused(capture), What::RecordingPaused { by, reason })
+            }
             RecordingAction::Start => (Confirmed::On(capture), What::RecordingStarted { capture, by }),
             RecordingAction::Pause => (Confirmed::Paused(capture), What::RecordingPaused { by, reason }),
             RecordingAction::Resume => (Confirmed::On(capture), What::RecordingResumed { by }),
@@ -181,6 +223,89 @@ impl Recorder {
         self.confirmed = confirmed;
         self.out.push_back(Action::Emit(what));
         self.answer(request, None);
+    }
+
+    /// What a confirmed order makes of what runs.
+    fn note(&mut self, order: &Order) {
+        let Order { action, capture, by, reason, part, paused, .. } = order.clone();
+        match action {
+            // Who started a run that goes on is known already.
+            RecordingAction::Start if self.running.as_ref().is_some_and(|known| known.part == part) => {}
+            RecordingAction::Start => {
+                let paused = paused.then(|| (by.clone(), reason.clone()));
+                self.running = Some(Running { capture, by, reason, part, paused });
+            }
+            RecordingAction::Pause => {
+                if let Some(running) = &mut self.running {
+                    running.paused = Some((by, reason));
+                }
+            }
+            RecordingAction::Resume => {
+                if let Some(running) = &mut self.running {
+                    running.paused = None;
+                }
+            }
+            RecordingAction::Stop => self.running = None,
+        }
+    }
+
+    /// The recording broke off without being told to stop, and is to go on as its next part. An order that was not
+    /// confirmed counts as wanted: a pause is one at the next part's beginning.
+    pub(super) fn interrupted(&mut self, reason: &str) {
+        let waiting = self.waiting.take();
+        let pending = self.pending.take();
+        self.given_up = None;
+        let running = self.running.take();
+        self.lose(reason);
+        let mut running = waiting.as_ref().map(|waiting| waiting.running.clone()).or(running);
+        let (mut request, mut also) = waiting.map_or((None, None), |w| (w.request, w.also));
+        if let Some(Pending { order, request: asked, also: beside, .. }) = pending {
+            (request, also) = (asked, beside);
+            let Order { action, capture, by, reason, part, .. } = order;
+            match (action, &mut running) {
+                (RecordingAction::Start, Some(_)) => {} // a next part that was not confirmed
+                (RecordingAction::Start, none) => {
+                    *none = Some(Running { capture, by, reason, part, paused: None });
+                }
+                (RecordingAction::Pause, Some(running)) => running.paused = Some((by, reason)),
+                (RecordingAction::Resume, Some(running)) => {
+                    running.paused = None;
+                    also = Some(What::RecordingResumed { by });
+                }
+                // It has ended, as was wanted.
+                (RecordingAction::Stop, running) => {
+                    *running = None;
+                    self.out.push_back(Action::Emit(What::RecordingStopped { by }));
+                    self.answer(request.take(), None);
+                }
+                (RecordingAction::Pause | RecordingAction::Resume, None) => {}
+            }
+        }
+        match running.filter(|running| running.part < MOST_PARTS) {
+            Some(running) => self.waiting = Some(Waiting { running, request, also }),
+            None => self.answer(request, Some(reason.to_owned())),
+        }
+    }
+
+    /// The order that lets a recording that broke off go on, if there is one.
+    pub(super) fn go_on(&mut self, until: Instant) -> Option<Order> {
+        let Waiting { mut running, request, also } = self.waiting.take()?;
+        running.part += 1;
+        let paused = running.paused.is_some();
+        let (by, reason) =
+            running.paused.clone().unwrap_or_else(|| (running.by.clone(), running.reason.clone()));
+        let order = Order {
+            serial: self.next_serial(),
+            action: RecordingAction::Start,
+            capture: running.capture,
+            by,
+            reason,
+            part: running.part,
+            paused,
+        };
+        self.running = Some(running);
+        self.pending = Some(Pending { order: order.clone(), request, also, until });
+        Some(order)
     }
 
     /// There is nothing to pause or stop: another recording may be started. To a stop that is what was wanted.
@@ -198,6 +323,7 @@ impl Recorder {
     /// A recording that was asked for and did not begin is an event; a refused pause only an answer to who asked.
     fn refused(&mut self, order: &Order, request: Option<u64>, reason: String) {
         if order.action == RecordingAction::Start {
+            self.running = None;
             self.out.push_back(Action::Emit(What::RecordingFailed { reason: reason.clone() }));
         }
         self.answer(request, Some(reason));
@@ -212,12 +338,16 @@ impl Recorder {
     /// The recording broke without being told to stop.
     pub(super) fn broke(&mut self, reason: String) {
         self.lose(&reason);
+        if let Some(Waiting { request, .. }) = self.waiting.take() {
+            self.answer(request, Some(reason.clone()));
+        }
         if let Some(Pending { order, request, .. }) = self.pending.take() {
             self.refused(&order, request, reason);
         }
     }
 
     fn lose(&mut self, reason: &str) {
+        self.running = None;
         if std::mem::take(&mut self.confirmed) != Confirmed::Off {
             self.out.push_back(Action::Emit(What::RecordingFailed { reason: reason.to_owned() }));
         }
@@ -237,7 +367,9 @@ impl Recorder {
     /// The hang-up ends the recording with the call.
     pub(super) fn call_ended(&mut self) {
         self.confirmed = Confirmed::Off;
-        if let Some(Pending { request, .. }) = self.pending.take() {
+        let waiting = self.waiting.take().map(|waiting| waiting.request);
+        let pending = self.pending.take().map(|pending| pending.request);
+        for request in waiting.into_iter().chain(pending) {
             self.answer(request, Some("the call ended".to_owned()));
         }
     }

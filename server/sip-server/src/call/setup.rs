@@ -4,7 +4,7 @@ use super::{
     Action, Audio, Call, Description, EndCause, Formats, Leg, Now, Phase, STATUS_INTERNAL,
     STATUS_NOT_ACCEPTABLE, STATUS_UNAVAILABLE, Side, What, modify::Established, says_lost,
 };
-use crate::sdp::Direction;
+use hindsight_sip::sdp::{Agreed, Direction, Format};
 use std::{collections::BTreeSet, time::Instant};
 
 const STATUS_NO_ANSWER: u16 = 480;
@@ -65,7 +65,7 @@ impl Call {
         self.emit(offered);
         let formats = match &offer {
             Some(offer) => offer.audio.formats.clone(),
-            None => Audio::everything(),
+            None => Format::everything(),
         };
         if let Some(offer) = &offer {
             self.phones[Side::Caller as usize].shape.follow(offer);
@@ -74,7 +74,7 @@ impl Call {
         self.phase = Phase::Reserving(Reserving { until: now.instant + self.limits.setup, offer });
     }
 
-    fn invite_media(&mut self, side: Side, audio: &Audio) {
+    pub(super) fn invite_media(&mut self, side: Side, audio: &Audio) {
         let (leg, offer) = (Leg::Media(side), self.describe_to_media(side, audio));
         self.open.insert(leg);
         self.out.push_back(Action::Invite { leg, offer });
@@ -157,6 +157,10 @@ impl Call {
         // Reading the answer proved that there is a voice codec in it.
         let Some(audio) = self.media[Side::Callee as usize].audio.clone() else { return };
         let formats = audio.formats.clone();
+        let audio = match &offer {
+            Some(offer) => audio.on_behalf_of(&offer.audio),
+            None => audio,
+        };
         let body = self.describe_to_phone(Side::Callee, audio.with_direction(Direction::SendRecv));
         let waiting: BTreeSet<u8> = (0..self.contacts).collect();
         for fork in &waiting {
@@ -176,13 +180,19 @@ impl Call {
             self.out.push_back(Action::End { leg: Leg::Callee(other) });
         }
         let answer = Description::parse(body).ok();
-        let agreed = answer.as_ref().and_then(|answer| Audio::agreed(&state.formats, &answer.audio.formats));
-        let (Some(answer), Some(formats)) = (answer, agreed) else {
+        let asked = self.phones[Side::Callee as usize].sent.as_ref();
+        let agreed = asked.zip(answer.as_ref()).and_then(|(asked, a)| asked.agreed(&state.formats, &a.audio));
+        let (Some(mut answer), Some(agreed)) = (answer, agreed) else {
             self.out.push_back(Action::Acknowledge { leg: Leg::Callee(fork) });
             self.phase = Phase::Ringing(state);
             return self.finish(EndCause::Failed, None, STATUS_NOT_ACCEPTABLE);
         };
-        let offer = state.offer;
+        let Agreed { formats, offerer, answerer } = agreed;
+        answer.audio.keys = answerer;
+        let mut offer = state.offer;
+        if let Some(offer) = &mut offer {
+            offer.audio.keys = offerer;
+        }
         self.phones[Side::Callee as usize].shape.follow(&answer);
         self.phones[Side::Callee as usize].accepted = Some(answer.audio.clone());
         let callee = answer.audio.with_formats(formats.clone());
@@ -215,7 +225,7 @@ impl Call {
     }
 
     fn offer_to_caller(&mut self, formats: Formats) {
-        let Some(audio) = self.media[Side::Caller as usize].audio.clone() else { return };
+        let Some(audio) = self.toward(Side::Caller) else { return };
         let offer = audio.with_formats(formats.clone()).with_direction(Direction::SendRecv);
         let body = self.describe_to_phone(Side::Caller, offer);
         self.out.push_back(Action::Accept { leg: Leg::Caller, body });
@@ -235,8 +245,9 @@ impl Call {
             return;
         }
         let caller = body.and_then(|body| Description::parse(body).ok());
-        let agreed = caller.as_ref().and_then(|caller| Audio::agreed(formats, &caller.audio.formats));
-        let (Some(caller), Some(formats)) = (caller, agreed) else {
+        let asked = self.phones[Side::Caller as usize].sent.as_ref();
+        let agreed = asked.zip(caller.as_ref()).and_then(|(asked, c)| asked.agreed(formats, &c.audio));
+        let (Some(caller), Some(Agreed { formats, .. })) = (caller, agreed) else {
             return self.finish(EndCause::Failed, None, STATUS_NOT_ACCEPTABLE);
         };
         self.phones[Side::Caller as usize].shape.follow(&caller);
@@ -287,7 +298,7 @@ impl Call {
     }
 
     fn accept_caller(&mut self, caller: &Description, formats: &Formats) {
-        let Some(audio) = self.media[Side::Caller as usize].audio.clone() else { return };
+        let Some(audio) = self.toward(Side::Caller) else { return };
         let callee = self.phones[Side::Callee as usize].accepted.as_ref();
         let wish = callee.map_or(Direction::SendRecv, |audio| audio.direction);
         let answer = audio.with_formats(formats.clone()).with_direction(caller.audio.direction.answer(wish));
@@ -329,7 +340,7 @@ impl Call {
                     self.callee_refused(best);
                 }
             }
-            Phase::Joining(_) | Phase::Completing(_) if says_lost(status) => self.lose_media_server(),
+            Phase::Joining(_) | Phase::Completing(_) if says_lost(status) => self.lose_media_server(now),
             Phase::Joining(_) | Phase::Completing(_) => self.finish(EndCause::Failed, None, STATUS_INTERNAL),
             Phase::Offering(_) | Phase::Arming(_) | Phase::Established(_) | Phase::Over => {
                 tracing::debug!(?leg, status, at = ?now.instant, "refusal of nothing");
@@ -362,8 +373,9 @@ impl Call {
             Phase::Joining(Joining { until, .. }) | Phase::Completing(Completing { until, .. })
                 if *until <= now.instant =>
             {
-                self.lose_media_server();
+                self.lose_media_server(now);
             }
+            Phase::Established(_) => self.expire_moving(now),
             Phase::Arming(state) if state.until <= now.instant => self.establish(now),
             Phase::Reserving(_)
             | Phase::Ringing(_)
@@ -371,7 +383,6 @@ impl Call {
             | Phase::Offering(_)
             | Phase::Completing(_)
             | Phase::Arming(_)
-            | Phase::Established(_)
             | Phase::Over => {}
         }
     }

@@ -18,7 +18,7 @@ fn media(side: Side, offer: &[u8]) -> Vec<u8> {
     let audio = Audio {
         address: [203, 0, 113, 1].into(),
         port: 20000 + side as u16 * 2,
-        direction: offer.audio.direction.answer(crate::sdp::Direction::SendRecv),
+        direction: offer.audio.direction.answer(hindsight_sip::sdp::Direction::SendRecv),
         ..offer.audio
     };
     Writer::new(9).write(&audio, &Shape::default())
@@ -154,13 +154,13 @@ impl Bench {
     fn phone_answers(&mut self, leg: Leg) -> Vec<String> {
         let offer = Description::parse(&self.last_offer(leg)).unwrap();
         let mine = if leg == Leg::Caller { PHONE_A } else { PHONE_B };
-        let direction = offer.audio.direction.answer(crate::sdp::Direction::SendRecv);
+        let direction = offer.audio.direction.answer(hindsight_sip::sdp::Direction::SendRecv);
         let audio = Description::parse(mine.as_bytes()).unwrap().audio.with_direction(direction);
-        let audio = audio.with_formats(Audio::agreed(&offer.audio.formats, &audio.formats).unwrap());
+        let audio = audio.with_formats(Format::agreed(&offer.audio.formats, &audio.formats).unwrap());
         self.answer(leg, Writer::new(3).write(&audio, &Shape::default()))
     }
 
-    fn direction_of_offer(&self, leg: Leg) -> crate::sdp::Direction {
+    fn direction_of_offer(&self, leg: Leg) -> hindsight_sip::sdp::Direction {
         Description::parse(&self.last_offer(leg)).unwrap().audio.direction
     }
 }
@@ -184,7 +184,8 @@ fn name(action: &Action) -> String {
         Action::End { leg: l } => format!("end {}", leg(l)),
         Action::Emit(what) => match what {
             What::CallEnded { cause, by } => format!("ended {cause:?} {}", by.as_deref().unwrap_or("-")),
-            What::CallHeld { by } => format!("held {by}"),
+            What::CallHeld { by, at_phone: false } => format!("held {by}"),
+            What::CallHeld { by, at_phone: true } => format!("held {by} at the phone"),
             What::CallRetrieved { by } => format!("retrieved {by}"),
             other => serde_json::to_value(other).unwrap()["type"].as_str().unwrap().to_owned(),
         },
@@ -351,7 +352,7 @@ fn hold_and_retrieve_pass_to_the_other_phone_and_to_the_media_server() {
         let leg_name = if leg == Leg::Caller { "A" } else { "B0" };
         assert_eq!(
             done,
-            [format!("ack {theirs}"), format!("accept {leg_name}"), format!("held {number}")],
+            [format!("ack {theirs}"), format!("accept {leg_name}"), format!("held {number} at the phone")],
             "{mine}"
         );
         assert!(text(&bench.last_answer(leg)).contains("a=recvonly"));
@@ -406,7 +407,7 @@ fn a_reinvite_without_an_offer_gets_the_present_one() {
     assert_eq!(asked, ["reinvite B0"]);
     bench.answer(Leg::Callee(0), PHONE_B.replace("sendrecv", "inactive"));
     bench.media_answers(Side::Caller);
-    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "held 1001"]);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "held 1001 at the phone"]);
 }
 
 #[test]
@@ -453,19 +454,6 @@ fn a_recording_that_broke_can_be_stopped_and_started_again() {
 }
 
 #[test]
-fn a_lost_media_server_ends_the_call_for_both_phones() {
-    for status in [408, 481, 503] {
-        let mut bench = Bench::established([false, true]);
-        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MA", "probe MB"]);
-        bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
-        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MA", "probe MB"]);
-        let lost = bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status });
-        let expected = ["recording-failed", "end A", "end B0", "end MA", "end MB", "ended MediaServerLost -"];
-        assert_eq!(lost, expected);
-    }
-}
-
-#[test]
 fn silence_of_the_resource_manager_alone_is_borne_for_five_minutes() {
     let mut bench = Bench::established([false; 2]);
     let answers = |bench: &mut Bench| {
@@ -503,7 +491,7 @@ fn both_media_legs_are_asked_through_a_long_hold() {
     bench.feed(Input::Offered { leg: Leg::Caller, body: Some(hold.into_bytes()) });
     bench.answer(Leg::Callee(0), PHONE_B.replace("sendrecv", "inactive"));
     bench.media_answers(Side::Caller);
-    assert!(bench.media_answers(Side::Callee).contains(&"held 1001".to_owned()));
+    assert!(bench.media_answers(Side::Callee).contains(&"held 1001 at the phone".to_owned()));
     let mut asked = [0, 0];
     for _ in 0..3600 {
         for name in bench.pass(Duration::from_secs(1)) {
@@ -681,7 +669,7 @@ fn no_word_passes_a_hold(bench: &Bench, seed: u64) {
     for side in Side::BOTH {
         if bench.call.phones[side as usize].held_by_desktop && !state.is_changing() {
             let told = bench.direction_of_offer(Leg::Media(side.other()));
-            assert_eq!(told, crate::sdp::Direction::Inactive, "seed {seed}");
+            assert_eq!(told, hindsight_sip::sdp::Direction::Inactive, "seed {seed}");
         }
     }
 }
@@ -691,8 +679,11 @@ fn answer_of(leg: Leg, offer: &[u8], rng: &mut StdRng) -> Vec<u8> {
         Leg::Media(side) => media(side, offer),
         Leg::Caller | Leg::Callee(_) if rng.random_bool(0.05) => b"v=0".to_vec(),
         Leg::Caller | Leg::Callee(_) => {
-            let direction =
-                Description::parse(offer).unwrap().audio.direction.answer(crate::sdp::Direction::SendRecv);
+            let direction = Description::parse(offer)
+                .unwrap()
+                .audio
+                .direction
+                .answer(hindsight_sip::sdp::Direction::SendRecv);
             let audio = Description::parse(PHONE_B.as_bytes()).unwrap().audio.with_direction(direction);
             Writer::new(3).write(&audio, &Shape::default())
         }
@@ -701,7 +692,7 @@ fn answer_of(leg: Leg, offer: &[u8], rng: &mut StdRng) -> Vec<u8> {
 
 #[test]
 fn a_desktop_holds_the_other_phone_and_takes_it_back() {
-    use crate::sdp::Direction;
+    use hindsight_sip::sdp::Direction;
     let mut bench = Bench::established([false, true]);
     assert_eq!(bench.desktop(1, "1002", CallAction::Hold), ["reinvite A"], "the other phone is asked first");
     assert_eq!(bench.direction_of_offer(Leg::Caller), Direction::SendOnly);
@@ -790,4 +781,276 @@ fn a_desktop_hangs_up_at_every_stage() {
         "farewell 2",
     ];
     assert_eq!(over, expected);
+}
+
+/// The media server is lost: told by the resource manager's word on a probe.
+fn lost(bench: &mut Bench) -> Vec<String> {
+    bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 408 })
+}
+
+fn last_order(bench: &Bench) -> Order {
+    let orders = bench.seen.iter().filter_map(|action| match action {
+        Action::Order { order, .. } => Some(order.clone()),
+        _ => None,
+    });
+    orders.last().unwrap()
+}
+
+#[test]
+fn a_call_whose_media_server_is_lost_goes_on_through_another_one() {
+    let mut bench = Bench::established([false, true]);
+    let capture = bench.call.recorder.confirmed();
+    assert_eq!(lost(&mut bench), ["end MA", "end MB", "recording-failed", "invite MB"]);
+    assert!(text(&bench.last_offer(Leg::Media(Side::Callee))).contains("192.0.2.20"), "B's own address");
+    assert!(lost(&mut bench).is_empty(), "said of the legs that were given up");
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "invite MA"]);
+    let asked = bench.media_answers(Side::Caller);
+    assert_eq!(asked, ["ack MA", "order MB Start", "reinvite A", "reinvite B0"]);
+    let order = last_order(&bench);
+    assert_eq!((order.part, order.paused, order.by.as_str()), (2, false, recorder::FULL_TIME));
+    assert_eq!(recorder::Confirmed::On(order.capture), capture, "the same run");
+    assert!(text(&bench.last_offer(Leg::Caller)).contains("m=audio 20000 RTP/AVP 0\r\n"));
+    assert_eq!(bench.direction_of_offer(Leg::Caller), hindsight_sip::sdp::Direction::SendRecv);
+    // A phone that wants to hold meanwhile tries again later.
+    let hold = PHONE_A.replace("sendrecv", "sendonly").into_bytes();
+    let held = bench.feed(Input::Offered { leg: Leg::Caller, body: Some(hold.clone()) });
+    assert_eq!(held, ["reject A 491"]);
+    assert_eq!(bench.ordered(Ok(())), ["recording-started"]);
+    assert_eq!(bench.phone_answers(Leg::Caller), ["ack A"]);
+    assert_eq!(bench.phone_answers(Leg::Callee(0)), ["ack B0"]);
+    assert_eq!(bench.feed(Input::Offered { leg: Leg::Caller, body: Some(hold) }), ["reinvite B0"]);
+    let probes = bench.pass(Duration::from_secs(2));
+    assert_eq!(probes, ["probe MA", "probe MB"]);
+}
+
+#[test]
+fn a_paused_recording_goes_on_in_its_pause() {
+    let mut bench = Bench::established([false, true]);
+    bench.control(1, RecordingAction::Pause);
+    bench.ordered(Ok(()));
+    assert_eq!(lost(&mut bench), ["end MA", "end MB", "recording-failed", "invite MB"]);
+    assert_eq!(
+        bench.control(2, RecordingAction::Resume),
+        ["result 2 another change of this recording is not confirmed yet"]
+    );
+    bench.media_answers(Side::Callee);
+    bench.media_answers(Side::Caller);
+    let start = last_order(&bench);
+    assert_eq!(
+        (start.action, start.part, start.paused, start.by.as_str(), start.reason.as_str()),
+        (RecordingAction::Start, 2, true, "ann", "card")
+    );
+    assert_eq!(bench.ordered(Ok(())), ["recording-paused"], "never said to run");
+    assert_eq!(bench.control(3, RecordingAction::Resume), ["order MB Resume"]);
+    assert_eq!(bench.ordered(Ok(())), ["recording-resumed", "result 3 ok"]);
+}
+
+#[test]
+fn an_order_that_the_lost_media_server_did_not_confirm_is_carried_out_by_the_next_one() {
+    for (action, confirmed, paused) in [
+        (RecordingAction::Pause, vec!["recording-paused", "result 1 ok"], true),
+        (RecordingAction::Stop, vec![], false),
+    ] {
+        let mut bench = Bench::established([false, true]);
+        bench.control(1, action);
+        let at_loss = lost(&mut bench);
+        bench.media_answers(Side::Callee);
+        let then = bench.media_answers(Side::Caller);
+        if action == RecordingAction::Stop {
+            assert!(at_loss.contains(&"result 1 ok".to_owned()), "it has ended: {at_loss:?}");
+            assert_eq!(then, ["ack MA", "reinvite A", "reinvite B0"]);
+            continue;
+        }
+        assert_eq!(bench.ordered(Ok(())), confirmed);
+        assert_eq!(matches!(bench.call.recorder.confirmed(), recorder::Confirmed::Paused(_)), paused);
+    }
+    // A start by a person that was under way is answered by the next one, too.
+    let mut bench = Bench::established([false; 2]);
+    bench.control(1, RecordingAction::Start);
+    assert_eq!(lost(&mut bench), ["end MA", "end MB", "invite MB"]);
+    bench.media_answers(Side::Callee);
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.ordered(Ok(())), ["recording-started", "result 1 ok"]);
+}
+
+#[test]
+fn where_no_media_server_is_left_the_call_ends_for_both_phones() {
+    for status in [408, 481, 503] {
+        let mut bench = Bench::established([false, true]);
+        assert_eq!(bench.pass(Duration::from_secs(2)), ["probe MA", "probe MB"]);
+        let lost = bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status });
+        assert_eq!(lost, ["end MA", "end MB", "recording-failed", "invite MB"]);
+        let none = bench.feed(Input::Refused { leg: Leg::Media(Side::Callee), status: 503 });
+        assert_eq!(none, ["end A", "end B0", "ended MediaServerLost -"]);
+    }
+    // None that answers.
+    let mut bench = Bench::established([false; 2]);
+    lost(&mut bench);
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        seen.extend(bench.pass(Duration::from_secs(1)));
+    }
+    assert_eq!(seen, ["end A", "end B0", "end MB", "ended MediaServerLost -"]);
+}
+
+#[test]
+fn a_media_server_that_dies_while_a_call_moves_to_it_is_followed_by_the_next() {
+    // Before the second leg, between the legs and the phones, and after one phone has moved.
+    for answered in 0..3 {
+        let mut bench = Bench::established([false, true]);
+        lost(&mut bench);
+        bench.media_answers(Side::Callee);
+        if answered == 0 {
+            let again = bench.feed(Input::Refused { leg: Leg::Media(Side::Caller), status: 408 });
+            assert_eq!(again, ["end MB", "invite MB"]);
+        } else {
+            bench.media_answers(Side::Caller);
+            bench.ordered(Ok(()));
+            if answered == 2 {
+                bench.phone_answers(Leg::Caller);
+            }
+            assert_eq!(lost(&mut bench), ["end MA", "end MB", "recording-failed", "invite MB"]);
+            if answered == 1 {
+                // Its answer to the address of the dead one says nothing any more.
+                assert_eq!(bench.phone_answers(Leg::Caller), ["ack A"]);
+            }
+            assert_eq!(bench.phone_answers(Leg::Callee(0)), ["ack B0"]);
+        }
+        bench.media_answers(Side::Callee);
+        let asked = bench.media_answers(Side::Caller);
+        assert_eq!(asked, ["ack MA", "order MB Start", "reinvite A", "reinvite B0"], "{answered}");
+        assert_eq!(bench.ordered(Ok(())), ["recording-started"]);
+        bench.phone_answers(Leg::Caller);
+        assert_eq!(bench.phone_answers(Leg::Callee(0)), ["ack B0"]);
+        let Phase::Established(state) = &bench.call.phase else { panic!("ended") };
+        assert!(!state.is_changing());
+    }
+    // It is not looked for for ever.
+    let mut bench = Bench::established([false; 2]);
+    lost(&mut bench);
+    let mut attempts = 1;
+    while !bench.call.is_over() {
+        bench.feed(Input::Refused { leg: Leg::Media(Side::Callee), status: 408 });
+        attempts += 1;
+        assert!(attempts < 10);
+    }
+    assert_eq!(attempts, 5);
+}
+
+#[test]
+fn a_phone_that_cannot_answer_now_is_asked_again_and_one_that_refuses_ends_the_call() {
+    let mut bench = Bench::established([false; 2]);
+    lost(&mut bench);
+    bench.media_answers(Side::Callee);
+    bench.media_answers(Side::Caller);
+    bench.phone_answers(Leg::Caller);
+    assert!(bench.feed(Input::Refused { leg: Leg::Callee(0), status: 491 }).is_empty());
+    let mut seen = Vec::new();
+    for _ in 0..40 {
+        seen.extend(bench.pass(Duration::from_millis(100)));
+        bench.feed(Input::Probed { leg: Leg::Media(Side::Callee), status: 200 });
+    }
+    seen.retain(|name| !name.starts_with("probe"));
+    assert_eq!(seen, ["reinvite B0"], "once, within the time of RFC 3261 14.1");
+    assert_eq!(bench.phone_answers(Leg::Callee(0)), ["ack B0"]);
+    assert!(!bench.call.is_over());
+    let mut bench = Bench::established([false; 2]);
+    lost(&mut bench);
+    bench.media_answers(Side::Callee);
+    bench.media_answers(Side::Caller);
+    let refused = bench.feed(Input::Refused { leg: Leg::Caller, status: 488 });
+    assert_eq!(refused, ["end A", "end B0", "end MA", "end MB", "ended MediaServerLost -"]);
+}
+
+#[test]
+fn a_hang_up_during_the_move_ends_every_leg() {
+    for steps in 0..4 {
+        let mut bench = Bench::established([false, true]);
+        lost(&mut bench);
+        let mut open = vec!["end MB"];
+        if steps > 0 {
+            bench.media_answers(Side::Callee);
+            open.insert(0, "end MA");
+        }
+        if steps > 1 {
+            bench.media_answers(Side::Caller);
+        }
+        if steps > 2 {
+            bench.phone_answers(Leg::Callee(0));
+        }
+        let over = bench.feed(Input::Gone { leg: Leg::Caller, bye: true });
+        let expected: Vec<&str> = ["end B0"].into_iter().chain(open).chain(["ended HungUp 1001"]).collect();
+        assert_eq!(over, expected, "{steps}");
+    }
+}
+
+#[test]
+fn a_hold_survives_the_move_and_one_under_way_is_tried_again() {
+    use hindsight_sip::sdp::Direction;
+    // By a desktop: the other phone hears nothing of this party, before as after.
+    let mut bench = Bench::established([false, true]);
+    bench.desktop(1, "1002", CallAction::Hold);
+    bench.phone_answers(Leg::Caller);
+    bench.phone_answers(Leg::Callee(0));
+    bench.media_answers(Side::Caller);
+    bench.media_answers(Side::Callee);
+    lost(&mut bench);
+    assert_eq!(bench.direction_of_offer(Leg::Media(Side::Callee)), Direction::SendOnly);
+    bench.media_answers(Side::Callee);
+    assert_eq!(bench.direction_of_offer(Leg::Media(Side::Caller)), Direction::Inactive);
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.direction_of_offer(Leg::Caller), Direction::SendOnly);
+    assert_eq!(bench.direction_of_offer(Leg::Callee(0)), Direction::RecvOnly);
+    let busy = bench.desktop(2, "1002", CallAction::Retrieve);
+    assert_eq!(busy, ["result 2 the call is being changed; try again"]);
+    bench.phone_answers(Leg::Caller);
+    bench.phone_answers(Leg::Callee(0));
+    assert_eq!(bench.desktop(3, "1002", CallAction::Retrieve), ["reinvite A"]);
+
+    // By a phone, under way: it is told to try again, and the other phone is taken back.
+    let mut bench = Bench::established([false; 2]);
+    let hold = PHONE_A.replace("sendrecv", "sendonly").into_bytes();
+    bench.feed(Input::Offered { leg: Leg::Caller, body: Some(hold) });
+    assert_eq!(bench.direction_of_offer(Leg::Callee(0)), Direction::SendOnly);
+    assert_eq!(lost(&mut bench), ["reject A 491", "end MA", "end MB", "invite MB"]);
+    bench.media_answers(Side::Callee);
+    assert_eq!(bench.answer(Leg::Callee(0), PHONE_B.replace("sendrecv", "recvonly")), ["ack B0"]);
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.direction_of_offer(Leg::Callee(0)), Direction::SendRecv);
+    bench.phone_answers(Leg::Caller);
+    bench.phone_answers(Leg::Callee(0));
+    assert!(!bench.events().contains(&"call-held".to_owned()));
+
+    // By a desktop, under way.
+    let mut bench = Bench::established([false; 2]);
+    bench.desktop(1, "1002", CallAction::Hold);
+    let seen = lost(&mut bench);
+    assert_eq!(seen[0], "result 1 the media server was lost; try again");
+}
+
+#[test]
+fn a_recording_that_broke_goes_on_as_its_next_part_until_it_cannot() {
+    let mut bench = Bench::established([false, true]);
+    let leg = Leg::Media(Side::Callee);
+    let broke = |bench: &mut Bench| {
+        bench.feed(Input::RecordingBroke { leg, reason: "input/output error".to_owned() })
+    };
+    assert_eq!(broke(&mut bench), ["recording-failed", "order MB Start"]);
+    assert_eq!(last_order(&bench).part, 2);
+    assert_eq!(bench.ordered(Ok(())), ["recording-started"]);
+    bench.control(1, RecordingAction::Pause);
+    bench.ordered(Ok(()));
+    assert_eq!(broke(&mut bench), ["recording-failed", "order MB Start"]);
+    assert_eq!((last_order(&bench).part, last_order(&bench).paused), (3, true));
+    assert_eq!(bench.ordered(Err(Failure::Refused("no space".into()))), ["recording-failed"]);
+    assert!(broke(&mut bench).is_empty(), "there is none any more");
+    assert_eq!(bench.control(2, RecordingAction::Start), ["order MB Start"]);
+    bench.ordered(Ok(()));
+    let mut parts = 1;
+    while broke(&mut bench).contains(&"order MB Start".to_owned()) {
+        bench.ordered(Ok(()));
+        parts += 1;
+        assert!(parts < 100, "for ever");
+    }
+    assert_eq!(parts, 20);
 }

@@ -1,9 +1,9 @@
 //! Watching the far ends: OPTIONS in the media legs' dialogs every few seconds, in the phones' dialogs now and then.
 //!
 //! A media server that died says nothing; the resource manager before it answers 408 for it, a restarted one 481. Either
-//! ends the call at once. Where nobody answers, not even the resource manager, nothing is known of the media server, and
-//! the media flows without either: such silence is borne for [`super::Limits::silence`], minutes, and only then ends the
-//! call.
+//! brings the call to another media server at once, or ends it. Where nobody answers, not even the resource manager,
+//! nothing is known of the media server, and the media flows without either: such silence is borne for
+//! [`super::Limits::silence`], minutes, and only then ends the call.
 //!
 //! Both media legs are asked: to the media server our requests are the only sign of life of a leg whose phone sends no
 //! media (on hold, listening only).
@@ -34,6 +34,10 @@ impl Call {
         self.watch.media_lost_at = Some(now.instant + self.limits.silence);
     }
 
+    pub(super) fn unwatch_media(&mut self) {
+        (self.watch.media_next, self.watch.media_lost_at) = (None, None);
+    }
+
     pub(super) fn watch_phones(&mut self, now: Now) {
         self.watch.phones_next = Some(now.instant + self.limits.phone_probe);
     }
@@ -43,7 +47,9 @@ impl Call {
             return;
         }
         match leg {
-            Leg::Media(_) if says_lost(status) => self.lose_media_server(),
+            // Said of the legs that were given up.
+            Leg::Media(_) if self.is_reserving_again() => {}
+            Leg::Media(_) if says_lost(status) => self.lose_media_server(now),
             Leg::Media(_) => self.watch_media(now),
             // Any answer but these shows that the phone is there, whatever it thinks of OPTIONS.
             Leg::Caller | Leg::Callee(_) if matches!(status, 408 | 481) => {
@@ -58,7 +64,7 @@ impl Call {
     /// No answer at all. A phone is gone then; of the media server it says nothing, so it is asked again.
     pub(super) fn on_probe_unanswered(&mut self, leg: Leg, now: Now) {
         match leg {
-            Leg::Media(_) if matches!(self.phase, Phase::Over) => {}
+            Leg::Media(_) if matches!(self.phase, Phase::Over) || self.is_reserving_again() => {}
             Leg::Media(_) => {
                 let next = now.instant + self.limits.probe;
                 self.watch.media_next = Some(self.watch.media_next.map_or(next, |known| known.min(next)));
@@ -72,7 +78,7 @@ impl Call {
             return;
         }
         if self.watch.media_lost_at.is_some_and(|at| at <= now.instant) {
-            return self.lose_media_server();
+            return self.end_without_media_server(super::STATUS_INTERNAL);
         }
         if self.watch.media_next.is_some_and(|at| at <= now.instant) {
             self.watch.media_next = None;

@@ -51,6 +51,19 @@ impl Session {
             Method::Info if request.body.is_empty() => {
                 wires.push(Output::Sip(Command::Respond(id, up.dialog.response(&request, StatusCode::OK))));
             }
+            Method::Info if matches!(leg, Leg::Media(_)) => {
+                let exit = hindsight_msml::parse_exit(&request.body);
+                let status = if exit.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+                wires.push(Output::Sip(Command::Respond(id, up.dialog.response(&request, status))));
+                match exit {
+                    Ok(Some(exit)) => {
+                        let reason = exit.reason;
+                        self.input(Input::RecordingBroke { leg, reason }, wires, now);
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::debug!(%error, "a media server's event"),
+                }
+            }
             Method::Info => {
                 let response = up.dialog.response(&request, StatusCode::UNSUPPORTED_MEDIA_TYPE);
                 wires.push(Output::Sip(Command::Respond(id, response)));
@@ -104,6 +117,7 @@ impl Session {
             return self.end(leg, wires);
         }
         self.input(Input::Acknowledged { leg, body: request.sdp() }, wires, now);
+        self.next_errand(leg, wires);
     }
 
     /// No ACK ever came.

@@ -14,9 +14,9 @@ use crate::{
     wires::Wires,
 };
 use hindsight_model::Event as DomainEvent;
-use hindsight_sip::{ClientTransactionId, Dialog, Request, Response, StatusCode};
+use hindsight_sip::{ClientTransactionId, Destination, Dialog, Request, Response, StatusCode};
 use hindsight_wire::InteractionId;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 /// What a party of a call may send us.
 const ALLOW: &str = "INVITE, BYE, OPTIONS, INFO, ACK, CANCEL";
@@ -81,6 +81,20 @@ impl Session {
         self.perform_all(wires, now);
     }
 
+    /// Looks at once whether the media server at this address is still there, if this call uses it.
+    pub(crate) fn look_after(&mut self, media_server: SocketAddr, wires: &mut Wires) {
+        let there = |state: &State| match state {
+            State::Up(up) => {
+                Destination::of_uri(up.dialog.remote_target()).is_some_and(|to| to.addr == media_server)
+            }
+            State::Offered { .. } | State::Calling { .. } => false,
+        };
+        let leg = self.legs.iter().find(|(leg, state)| matches!(leg, Leg::Media(_)) && there(state));
+        if let Some(leg) = leg.map(|(leg, _)| *leg) {
+            self.errand(leg, Errand::Probe, wires);
+        }
+    }
+
     /// Timers of the call.
     pub(crate) fn on_time(&mut self, wires: &mut Wires, now: Now) {
         self.call.on_time(now);
@@ -103,7 +117,10 @@ impl Session {
             Action::Acknowledge { leg } => self.acknowledge(leg, wires),
             Action::Ring => self.ring(wires),
             Action::Accept { leg, body } => self.accept(leg, body, wires),
-            Action::Reject { leg, status } => self.reject(leg, status, wires),
+            Action::Reject { leg, status } => {
+                self.reject(leg, status, wires);
+                self.next_errand(leg, wires);
+            }
             Action::Order { leg, order } if !matches!(self.legs.get(&leg), Some(State::Up(_))) => {
                 let outcome = Err(Failure::Refused("no dialog with the media server".to_owned()));
                 return Some(Input::Ordered { serial: order.serial, outcome });

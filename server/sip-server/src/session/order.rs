@@ -45,6 +45,8 @@ pub(super) fn body(interaction: InteractionId, order: &Order) -> String {
             capture: Some(order.capture.to_string()),
             by: Some(shortened(&order.by)),
             reason: Some(shortened(&order.reason)),
+            part: Some(order.part).filter(|part| *part > 1),
+            paused: order.paused,
         },
     })
 }

@@ -35,12 +35,15 @@ impl Session {
             | Event::AckMissing { .. } => return,
         };
         let leg = out.leg;
-        if status >= 200
-            && let Some(State::Up(up)) = self.legs.get_mut(&leg)
-        {
-            up.under_way.take_if(|under_way| *under_way == transaction);
-        }
+        let current = match self.legs.get_mut(&leg) {
+            Some(State::Up(up)) if status >= 200 => {
+                up.under_way.take_if(|under_way| *under_way == transaction).is_some()
+            }
+            Some(_) | None => false,
+        };
         match out.kind {
+            // Said of a dialog that was given up: its leg may have another one by now.
+            Kind::Reinvite | Kind::Order(_) | Kind::Probe if status >= 200 && !current => return,
             Kind::Invite => self.invite_outcome(leg, transaction, response, status, wires, now),
             Kind::Reinvite => self.reinvite_outcome(leg, transaction, response, status, wires, now),
             Kind::Bye if status >= 200 => self.goodbyes = self.goodbyes.saturating_sub(1),
@@ -69,6 +72,14 @@ impl Session {
         wires: &mut Wires,
         now: Now,
     ) {
+        if matches!(self.legs.get(&leg), Some(State::Calling { transaction: current, .. }) if *current != transaction)
+        {
+            // Of an INVITE that was given up for another one.
+            if let Some(response) = response {
+                end_stray(self.call.interaction(), leg, transaction, &response, wires);
+            }
+            return;
+        }
         match (self.legs.remove(&leg), response) {
             (Some(mut calling @ State::Calling { .. }), Some(response)) if status < 200 => {
                 let rings = RINGING.contains(&response.status.as_u16()) && matches!(leg, Leg::Callee(_));

@@ -96,7 +96,9 @@ impl Session {
     pub(super) fn next_errand(&mut self, leg: Leg, wires: &mut Wires) {
         let interaction = self.call.interaction();
         let Some(State::Up(up)) = self.legs.get_mut(&leg) else { return };
-        if up.under_way.is_some() {
+        if up.under_way.is_some()
+            || (up.is_changing() && matches!(up.errands.front(), Some(Errand::Reinvite(_))))
+        {
             return;
         }
         let Some(errand) = up.errands.pop_front() else { return };
@@ -246,5 +248,9 @@ fn role_name(role: Party) -> &'static str {
 fn conference_uri(interaction: InteractionId, role: Party, wires: &Wires) -> Uri {
     // `=` is allowed in a user part as it is (RFC 3261 25.1).
     let user = format!("msml={}", interaction.to_session_id());
-    SipUri::with_user(&user, wires.resource_manager.into()).with_param("role", Some(role_name(role))).into()
+    let uri = SipUri::with_user(&user, wires.resource_manager.into());
+    let said = [("place", &wires.place), ("tenant", &wires.tenant)];
+    let said = said.into_iter().filter(|(_, value)| !value.is_empty());
+    let uri = uri.with_param("role", Some(role_name(role)));
+    said.fold(uri, |uri, (name, value)| uri.with_param(name, Some(value))).into()
 }

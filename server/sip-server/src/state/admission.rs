@@ -5,7 +5,6 @@ use crate::{
     call::{Call, Leg, Now, Participant},
     leg::{Leg as State, flow_of},
     registrar::{Binding, Refusal},
-    sdp::{Description, SdpError},
     session::Session,
     state::Output,
 };
@@ -13,7 +12,10 @@ use hindsight_model::{
     Event as DomainEvent,
     event::{EndCause, What},
 };
-use hindsight_sip::{Dialog, Request, Response, ServerTransactionId, SipMessage, Source, StatusCode, Uri};
+use hindsight_sip::{
+    Dialog, Request, Response, ServerTransactionId, SipMessage, Source, StatusCode, Uri,
+    sdp::{Description, SdpError},
+};
 use hindsight_wire::InteractionId;
 use rand::Rng;
 

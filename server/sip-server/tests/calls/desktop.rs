@@ -6,7 +6,7 @@ use crate::{
     site::{A, B, MEDIA, Site},
 };
 use hindsight_model::event::{EndCause, What};
-use hindsight_sip_server::sdp::Direction;
+use hindsight_sip::sdp::Direction;
 use hindsight_wire::agent::CallAction;
 
 fn heard(site: &Site, phone: usize) -> Direction {
@@ -21,7 +21,7 @@ fn hold_and_retrieve_by_the_desktop_reach_both_phones_and_the_media_server() {
         site.desktop(1, "1002", CallAction::Hold);
         site.until("held", 90, |site| site.result(1).is_some());
         assert_eq!(site.result(1), Some(&None), "seed {seed}");
-        assert!(site.events.contains(&What::CallHeld { by: "1002".into() }));
+        assert!(site.events.contains(&What::CallHeld { by: "1002".into(), at_phone: false }));
         assert_eq!((heard(&site, A), heard(&site, B)), (Direction::SendOnly, Direction::RecvOnly));
         assert!(site.peers[MEDIA].log.contains(&"told Inactive".into()), "no word reaches who is held");
         site.desktop(2, "1002", CallAction::Retrieve);

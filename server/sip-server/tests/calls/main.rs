@@ -8,7 +8,8 @@ mod peer;
 mod site;
 
 use hindsight_model::event::{EndCause, What};
-use hindsight_sip_server::{Config, config::DigestAlgorithm, sdp::Direction};
+use hindsight_sip::sdp::Direction;
+use hindsight_sip_server::{Config, config::DigestAlgorithm};
 use hindsight_wire::component::RecordingAction;
 use peer::Manner;
 use site::{A, B, MEDIA, Site};
@@ -198,12 +199,62 @@ fn a_call_whose_media_server_is_lost_ends_cleanly_for_both_phones() {
         let mut site = Site::in_call(6, 0.0, &["1002"]);
         let began = site.net.now;
         site.peers[MEDIA].failing = Some(status);
+        site.peers[MEDIA].manner = Manner::Refuse(503);
         site.until("ended", 10, |site| site.peers[A].dialogs.is_empty() && site.peers[B].dialogs.is_empty());
         assert!(site.net.now - began < Duration::from_secs(3));
         assert_eq!(ended(&site), Some((EndCause::MediaServerLost, None)));
         assert!(site.peers[A].log.contains(&"bye".into()) && site.peers[B].log.contains(&"bye".into()));
         site.until("forgotten", 60, |site| site.server.calls() == 0);
     }
+}
+
+#[test]
+fn a_call_goes_on_with_a_media_server_that_knows_nothing_of_it() {
+    for seed in 500..530 {
+        let loss = if seed % 2 == 0 { 0.0 } else { 0.1 };
+        let mut site = Site::in_call(seed, loss, &["1002"]);
+        site.until("recording", 60, |site| site.saw("recording-started") || site.saw("recording-failed"));
+        // Its dialogs went with the one that was killed: the next one answers 481 to them.
+        site.peers[MEDIA].dialogs.clear();
+        let before = site.peers[MEDIA].log.len();
+        site.until("both phones follow", 90, |site| {
+            [A, B].iter().all(|phone| site.peers[*phone].log.contains(&"re-invited".into()))
+        });
+        site.until("recorded again", 60, |site| site.peers[MEDIA].log[before..].contains(&"Start".into()));
+        site.until("two legs", 60, |site| site.peers[MEDIA].dialogs.len() == 2);
+        site.pass(30);
+        assert!(!site.saw("call-ended"), "seed {seed}");
+        let now = site.net.now;
+        site.peers[B].hang_up(now);
+        site.until("quiet", 120, Site::all_quiet);
+        assert_eq!(ended(&site), Some((EndCause::HungUp, Some("1002".into()))), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_resource_managers_word_has_the_calls_look_at_once() {
+    let mut site = Site::in_call(540, 0.0, &["1002"]);
+    site.until("recording", 10, |site| site.saw("recording-started"));
+    site.peers[MEDIA].dialogs.clear();
+    let said = |site: &mut Site, from: std::net::SocketAddr, number: u8| {
+        let text = format!(
+            "OPTIONS sip:192.0.2.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKx{number}\r\n\
+             From: <sip:resource-manager@{from}>;tag=1\r\nTo: <sip:192.0.2.1:5060>\r\nCall-ID: h{number}\r\n\
+             CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nX-Lost-Media-Server: 192.0.2.2:5070\r\nContent-Length: 0\r\n\r\n"
+        );
+        site.net.inject(from, site.address, text.as_bytes());
+    };
+    // From anybody else it is an OPTIONS like any other.
+    said(&mut site, "192.0.2.66:5060".parse().unwrap(), 1);
+    let began = site.net.now;
+    site.until("answered", 1, |site| site.answered.contains(&"h1 200".to_owned()));
+    assert!(!site.peers[A].log.contains(&"re-invited".into()));
+    let media = site.peers[MEDIA].address;
+    said(&mut site, media, 2);
+    site.until("both phones follow", 2, |site| {
+        [A, B].iter().all(|phone| site.peers[*phone].log.contains(&"re-invited".into()))
+    });
+    assert!(site.net.now - began < Duration::from_millis(300), "{:?}", site.net.now - began);
 }
 
 #[test]

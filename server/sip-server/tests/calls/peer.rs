@@ -6,8 +6,8 @@ use hindsight_sip::{
     ClientTransactionId, Destination, Dialog, DialogId, Endpoint, EndpointConfig, Event, Ids, Method,
     NameAddr, NewRequest, Request, Response, ServerTransactionId, SipMessage, SipUri, StatusCode,
     digest::{Credentials, DigestClient},
+    sdp::{Audio, Description, Direction, Format, Shape, Writer},
 };
-use hindsight_sip_server::sdp::{Audio, Description, Direction, Shape, Writer};
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
@@ -175,12 +175,12 @@ impl Peer {
     /// Our side of the session: an offer, or the answer to `offer`.
     fn description(&mut self, offer: Option<&Description>) -> Vec<u8> {
         let formats = match offer {
-            Some(offer) => Audio::agreed(&Audio::everything(), &offer.audio.formats).unwrap(),
-            None => Audio::everything(),
+            Some(offer) => Format::agreed(&Format::everything(), &offer.audio.formats).unwrap(),
+            None => Format::everything(),
         };
         let direction = offer.map_or(self.direction, |offer| offer.audio.direction.answer(self.direction));
         let port = self.address.port() + 1000;
-        let audio = Audio { address: self.address.ip(), port, formats, direction, ptime: None };
+        let audio = Audio::at(SocketAddr::new(self.address.ip(), port), formats).with_direction(direction);
         self.writer.write(&audio, &Shape::default())
     }
 
@@ -313,7 +313,7 @@ impl Peer {
     }
 
     fn invited(&mut self, id: ServerTransactionId, request: Request, now: Instant) {
-        if self.is_media {
+        if self.is_media && !matches!(self.manner, Manner::Refuse(_)) {
             return self.answer(id, &request, now);
         }
         match self.manner {

@@ -12,7 +12,7 @@ use hindsight_sip::{
 };
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    PathBuf::from("../..")
 }
 
 pub fn ours() -> PathBuf {

@@ -6,6 +6,7 @@ fn setups() -> [PartySetup; 2] {
         number: number.into(),
         codecs: vec![(0, Codec::Pcmu)],
         events: vec![101],
+        ..PartySetup::default()
     })
 }
 
