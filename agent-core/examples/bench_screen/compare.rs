@@ -1,18 +1,21 @@
 //! Ours and ffmpeg, at the same time on the same display.
 
-use anyhow::{Context as _, bail, ensure};
+use crate::{Arguments, same_pictures, ssim};
+use anyhow::{Context as _, ensure};
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Between the start of the scene and the start of the recorders.
 const LEAD: Duration = Duration::from_millis(600);
 /// In the scenes `office` and `motion` nothing changes from 6 to 8 s of each 8 s: there pictures can be compared although the
-/// recorders begin up to a second after the scene.
+/// recorders begin after the scene: [`LEAD`] after it at least, and [`LATEST`] at most. Their own time then is 5.6 to 6.4 s.
 const STILL: &str = "between(mod(t\\,8)\\,5.6\\,6.4)";
+const LATEST: Duration = Duration::from_millis(1_500);
+const TURN_SECONDS: f64 = 8.0;
 
 /// A program that is ended with its owner.
 pub struct Program(pub Child);
@@ -25,58 +28,76 @@ impl Drop for Program {
     }
 }
 
-/// Records `scene` with this program and with ffmpeg (x11grab, libx264 veryfast zerolatency crf 30); compares processor
-/// time, size, and the picture with a lossless recording (SSIM).
-pub fn compare(scene: &str, seconds: f64, frame_rate: u32) -> anyhow::Result<serde_json::Value> {
-    ensure!(seconds >= 16.0, "at least 16 seconds: two turns of the scene");
+/// ffmpeg's options as the benchmark names them. Without a pixel format ffmpeg takes 4:4:4, since a screen is RGB.
+const PEER: [&str; 8] = ["-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-crf", "30"];
+/// Sampled as ours is, and as browsers can show.
+const AT_420: [&str; 2] = ["-pix_fmt", "yuv420p"];
+/// What the others are compared with: the pixels as they were.
+const REFERENCE: [&str; 6] = ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0"];
+
+/// Records `scene` with this program and twice with ffmpeg (x11grab, libx264 veryfast zerolatency crf 30): with the chroma of
+/// each pixel, as it does unasked, and with 4:2:0 as ours. Compares processor time, size, and the pictures with a lossless
+/// recording: those recorded where the scene is still (`ssimStill`), and all of them by encoding the lossless recording again
+/// (`ssim`). `limit420` is what 4:2:0 alone leaves of it.
+pub fn compare(arguments: &Arguments, scene: &str) -> anyhow::Result<serde_json::Value> {
+    let (seconds, frame_rate) = (arguments.seconds, arguments.frame_rate);
+    ensure!(seconds >= 2.0 * TURN_SECONDS, "at least 16 seconds: two turns of the scene");
     let directory = tempfile::tempdir()?;
     let file = |name: &str| directory.path().join(name);
     let (_server, display) = start_display()?;
     let own = std::env::current_exe()?;
     let player = own.with_file_name("screen_scene");
+    let started = Instant::now();
     let _scene =
         Program(Command::new(player).args([scene, "--display", &display]).spawn().context("screen_scene")?);
     std::thread::sleep(LEAD);
-    let lossless = ["-preset", "ultrafast", "-qp", "0", "-pix_fmt", "yuv444p"];
-    let fast = ["-preset", "veryfast", "-tune", "zerolatency", "-crf", "30"];
-    let mut reference = Program(grab(&display, seconds, frame_rate, &lossless, &file("reference.mp4"))?);
-    let mut peer = Program(grab(&display, seconds, frame_rate, &fast, &file("peer.mp4"))?);
+    let grab = |codec: &[&str], name: &str| grab(&display, seconds, frame_rate, codec, &file(name));
+    let mut reference = Program(grab(&REFERENCE, "reference.mkv")?);
+    let mut peers = [
+        ("peer", "ffmpeg x11grab libx264 veryfast zerolatency crf30", grab(&PEER, "peer.mp4")?),
+        ("peer420", "the same, yuv420p", grab(&[&PEER[..], &AT_420].concat(), "peer420.mp4")?),
+    ]
+    .map(|(key, name, child)| (key, name, Program(child)));
     let ours = Command::new(own)
-        .args([
-            "--display",
-            &display,
-            "--seconds",
-            &seconds.to_string(),
-            "--frame-rate",
-            &frame_rate.to_string(),
-        ])
+        .args(["--display", &display, "--quantiser", &arguments.quantiser.to_string()])
+        .args(["--seconds", &seconds.to_string(), "--frame-rate", &frame_rate.to_string()])
         .arg("--mp4")
         .arg(file("ours.mp4"))
         .stderr(Stdio::inherit())
         .output()?;
+    let began = started.elapsed().saturating_sub(Duration::from_secs_f64(seconds));
     ensure!(ours.status.success(), "our recorder failed");
+    ensure!(
+        began < LATEST,
+        "the machine is too busy to compare pictures: we began {began:?} after the scene"
+    );
     let ours: serde_json::Value = serde_json::from_slice(&ours.stdout)?;
-    let peer_cpu = processor_time_at_end(&peer.0)?;
-    ensure!(peer.0.wait()?.success() && reference.0.wait()?.success(), "ffmpeg failed");
     let ours_cpu = ours["cpuSeconds"].as_f64().context("cpuSeconds")?;
-    let bytes = |name: &str| std::fs::metadata(file(name)).map(|file| file.len());
-    Ok(serde_json::json!({
-        "scene": scene,
-        "seconds": seconds,
-        "ours": {
-            "cpuSeconds": ours_cpu,
-            "bytes": bytes("ours.mp4")?,
-            "ssim": ssim(&file("ours.mp4"), &file("reference.mp4"), frame_rate)?,
-            "startToFirstPictureMs": ours["startToFirstPictureMs"],
-        },
-        "peer": {
-            "name": "ffmpeg x11grab libx264 veryfast zerolatency crf30",
-            "cpuSeconds": peer_cpu,
-            "bytes": bytes("peer.mp4")?,
-            "ssim": ssim(&file("peer.mp4"), &file("reference.mp4"), frame_rate)?,
-        },
-        "ratio": ours_cpu / peer_cpu,
-    }))
+    let mut compared = serde_json::json!({ "scene": scene, "seconds": seconds });
+    for (key, name, child) in &mut peers {
+        let cpu = processor_time_at_end(&child.0)?;
+        ensure!(child.0.wait()?.success(), "ffmpeg failed");
+        compared[*key] = serde_json::json!({ "name": name, "cpuSeconds": cpu, "ratio": ours_cpu / cpu });
+    }
+    ensure!(reference.0.wait()?.success(), "ffmpeg failed");
+    compared["ours"] = serde_json::json!({
+        "cpuSeconds": ours_cpu,
+        "startToFirstPictureMs": ours["startToFirstPictureMs"],
+    });
+    let reference = file("reference.mkv");
+    for key in ["ours", "peer", "peer420"] {
+        let (recorded, again) = (file(&format!("{key}.mp4")), file(&format!("{key}-again.mp4")));
+        compared[key]["bytes"] = std::fs::metadata(&recorded)?.len().into();
+        compared[key]["ssimStill"] = ssim::compare(&recorded, &reference, frame_rate, STILL)?.into();
+        match key {
+            "ours" => same_pictures::ours(arguments, &reference, &again)?,
+            "peer" => same_pictures::peer(&reference, &PEER, &again)?,
+            _ => same_pictures::peer(&reference, &[&PEER[..], &AT_420].concat(), &again)?,
+        }
+        compared[key]["ssim"] = ssim::compare(&again, &reference, frame_rate, "1")?.into();
+    }
+    compared["limit420"] = ssim::limit(&reference, frame_rate, "1")?.into();
+    Ok(compared)
 }
 
 pub fn start_display() -> anyhow::Result<(Program, String)> {
@@ -96,7 +117,7 @@ pub fn start_display() -> anyhow::Result<(Program, String)> {
 fn grab(display: &str, seconds: f64, frame_rate: u32, codec: &[&str], to: &Path) -> anyhow::Result<Child> {
     Command::new("ffmpeg")
         .args(["-v", "error", "-y", "-f", "x11grab", "-framerate", &frame_rate.to_string()])
-        .args(["-video_size", "1920x1080", "-i", display, "-t", &seconds.to_string(), "-c:v", "libx264"])
+        .args(["-video_size", "1920x1080", "-i", display, "-t", &seconds.to_string()])
         .args(codec)
         .arg(to)
         .stdin(Stdio::null())
@@ -117,21 +138,4 @@ fn processor_time_at_end(child: &Child) -> anyhow::Result<f64> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// Structural similarity of two recordings, where the scene is still; as RGB, because ours is BT.709 and ffmpeg's BT.601.
-fn ssim(one: &Path, reference: &Path, frame_rate: u32) -> anyhow::Result<f64> {
-    let picked = format!("fps={frame_rate},select='{STILL}',setpts=N/{frame_rate}/TB,format=gbrp");
-    let graph = format!("[0:v]{picked}[a];[1:v]{picked}[b];[a][b]ssim");
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-i"])
-        .arg(one)
-        .arg("-i")
-        .arg(reference)
-        .args(["-lavfi", &graph, "-f", "null", "-"])
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let Some((_, all)) = said.rsplit_once("All:") else { bail!("ffmpeg gave no SSIM: {said}") };
-    let value: String = all.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-    Ok(value.parse()?)
 }

@@ -14,17 +14,23 @@
 
 mod compare;
 mod memory;
+mod same_pictures;
+mod ssim;
 mod start;
 
 use anyhow::Context as _;
 use clap::Parser;
 use hindsight_agent_core::{
     capture::Backend,
-    recording::{Command, Origin, Run, RunEvent, RunJob},
+    recording::{Command, Origin, Run, RunEvent, RunJob, WriterJob},
 };
 use hindsight_seal::{PrivateKey, Recipient, open_all};
-use hindsight_spool::{Limits, Spool};
-use hindsight_wire::{CaptureId, ClockOffset, DeviceId, manifest::Signed, policy::CapturePolicy};
+use hindsight_spool::{ItemInfo, Limits, Spool};
+use hindsight_wire::{
+    CaptureId, ClockOffset, DeviceId, RecordingId, Timestamp,
+    manifest::{Media, Signed},
+    policy::CapturePolicy,
+};
 use std::{
     io::Write as _,
     path::PathBuf,
@@ -66,7 +72,7 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(scene) = &arguments.compare {
-        return print(&compare::compare(scene, arguments.seconds, arguments.frame_rate)?);
+        return print(&compare::compare(&arguments, scene)?);
     }
     if arguments.start {
         return print(&start::measure(&arguments)?);
@@ -149,6 +155,33 @@ fn job(arguments: &Arguments, spool: PathBuf, recipients: Arc<Vec<Recipient>>) -
         interactions: Vec::new(),
         paused: None,
     })
+}
+
+/// What the thread of one monitor gets, without a monitor.
+fn writer_job(job: &RunJob, (width, height): (u32, u32)) -> WriterJob {
+    WriterJob {
+        recording: RecordingId::new(),
+        info: ItemInfo {
+            capture: job.origin.capture,
+            part: 1,
+            previous: None,
+            device: job.device,
+            person: None,
+            dn: None,
+            media: Media::Screen { monitor: 0, name: "bench".to_owned(), width, height, monitors: 1 },
+            interactions: Vec::new(),
+            started_at: Timestamp::now(),
+            clock: (job.clock)(),
+            pauses: Vec::new(),
+            notes: Vec::new(),
+        },
+        recipients: job.recipients.clone(),
+        size: (width, height),
+        frame_rate: job.policy.frame_rate,
+        quantiser: job.policy.quantiser,
+        sign: job.sign.clone(),
+        clock: job.clock.clone(),
+    }
 }
 
 /// Processor time of this process, user and system.

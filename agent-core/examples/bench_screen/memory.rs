@@ -1,15 +1,13 @@
 //! Memory of the recorder over a day, beside ffmpeg recording the same screen.
 
-use crate::{Arguments, compare::Program, job};
+use crate::{Arguments, compare::Program, job, writer_job};
 use anyhow::{Context as _, ensure};
 use hindsight_agent_core::{
     capture::{Frame, Rect, Region},
     encode::{Canvas, Scale},
-    recording::{Command, Mark, Run, RunEvent, Schedule, Timeline, Writer, WriterJob},
+    recording::{Command, Mark, Run, RunEvent, Schedule, Timeline, Writer},
 };
 use hindsight_seal::Recipient;
-use hindsight_spool::ItemInfo;
-use hindsight_wire::{RecordingId, Timestamp, manifest::Media};
 use std::{
     process::{Command as Process, Stdio},
     sync::{Arc, mpsc},
@@ -97,32 +95,7 @@ fn day(
     change_every_us: u64,
 ) -> anyhow::Result<f64> {
     let job = job(arguments, spool, to)?;
-    let media =
-        Media::Screen { monitor: 0, name: "bench".to_owned(), width: SIZE.0, height: SIZE.1, monitors: 1 };
-    let writer = WriterJob {
-        recording: RecordingId::new(),
-        info: ItemInfo {
-            capture: job.origin.capture,
-            part: 1,
-            previous: None,
-            device: job.device,
-            person: None,
-            dn: None,
-            media,
-            interactions: Vec::new(),
-            started_at: Timestamp::now(),
-            clock: (job.clock)(),
-            pauses: Vec::new(),
-            notes: Vec::new(),
-        },
-        recipients: job.recipients.clone(),
-        size: SIZE,
-        frame_rate: job.policy.frame_rate,
-        quantiser: job.policy.quantiser,
-        sign: job.sign.clone(),
-        clock: job.clock.clone(),
-    };
-    let mut writer = Writer::open(&job.spool, writer)?;
+    let mut writer = Writer::open(&job.spool, writer_job(&job, SIZE))?;
     let mut canvas = Canvas::new(SIZE.0, SIZE.1, Scale::for_size(SIZE.0, SIZE.1, 100)?, false);
     let mut frame = Frame::new(SIZE.0, SIZE.1);
     let mut schedule = Schedule::default();

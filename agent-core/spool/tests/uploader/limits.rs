@@ -60,16 +60,19 @@ async fn a_call_that_begins_slows_down_what_is_under_way_and_its_end_speeds_it_u
     let uploader = fixture.uploader(&spool, fixture.address);
     let control = uploader.control();
     control.change(|now| (now.policy, now.in_call) = (Some(limited(None, Some(50_000))), true));
+    let mut arrived = fixture.site.arrived.subscribe();
+    let begin = Instant::now();
     let running = tokio::spawn(uploader.run());
-    let slow = Duration::from_secs(2);
-    tokio::time::sleep(slow).await;
-    let taken = fixture.site.books.lock().unwrap().taken;
-    assert!(taken <= 50_000 * 3, "{taken} bytes in {slow:?} of a call");
+    let arrives = arrived.wait_for(|arrived| *arrived >= 100_000);
+    let in_call = *tokio::time::timeout(crate::LIMIT, arrives).await.unwrap().unwrap();
+    let slow = begin.elapsed();
+    // 2 s, but for a burst.
+    assert!(slow >= Duration::from_millis(1_900), "{in_call} bytes in {slow:?} of a call");
     let end = Instant::now();
     control.change(|now| now.in_call = false);
     drained(&spool).await;
     let rest = end.elapsed();
-    println!("{taken} bytes in {slow:?} of a call, the other {} in {rest:?} after it", 3_000_000 - taken);
+    println!("{in_call} bytes in {slow:?} of a call, the other {} in {rest:?} after it", 3_000_000 - in_call);
     assert!(rest < Duration::from_secs(6), "{rest:?}");
     running.abort();
 }

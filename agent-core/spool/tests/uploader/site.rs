@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    body::{Bytes, to_bytes},
+    body::Bytes,
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -14,14 +14,17 @@ use hindsight_wire::{
     CaptureId, ClockOffset, DeviceId, RecordingId, Timestamp,
     manifest::{Manifest, Media, Receipt, Signed},
 };
+use http_body::Body as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use ring::digest::{SHA256, digest};
 use std::{
     collections::HashMap,
+    future::poll_fn,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 /// A signer certified by a CA.
 pub struct Signer {
@@ -90,6 +93,8 @@ pub struct Site {
     pub signer: Mutex<Arc<Signer>>,
     /// Changes a receipt before it is signed.
     pub falsify: Mutex<Option<fn(&mut Receipt)>>,
+    /// Bytes of PATCHes so far, also of those not yet taken.
+    pub arrived: watch::Sender<u64>,
 }
 
 pub type Shared = State<Arc<Site>>;
@@ -113,6 +118,17 @@ impl Site {
     pub fn failing(&self, recording: RecordingId) -> Option<Response> {
         let status = *self.books.lock().unwrap().failing.get(&recording)?;
         Some((status, r#"{"error":{"code":"no","message":"not this one"}}"#).into_response())
+    }
+
+    /// The body of a PATCH, counted as it comes in; `None`: it broke off.
+    async fn body(&self, request: Request) -> Option<Vec<u8>> {
+        let (mut body, mut bytes) = (request.into_body(), Vec::new());
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            let piece = frame.ok()?.into_data().ok()?;
+            bytes.extend_from_slice(&piece);
+            self.arrived.send_modify(|arrived| *arrived += piece.len() as u64);
+        }
+        Some(bytes)
     }
 
     pub fn bytes(&self, recording: RecordingId) -> Vec<u8> {
@@ -167,9 +183,7 @@ pub async fn patch(State(site): Shared, Path(recording): Path<RecordingId>, requ
     }
     let headers = request.headers().clone();
     assert_eq!(headers["content-type"], "application/offset+octet-stream");
-    let Ok(body) = to_bytes(request.into_body(), 64 << 20).await else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
+    let Some(body) = site.body(request).await else { return StatusCode::BAD_REQUEST.into_response() };
     let offset = number(&headers, "upload-offset").unwrap();
     let mut books = site.books.lock().unwrap();
     books.patches += 1;
@@ -249,6 +263,7 @@ impl Fixture {
             books: Mutex::default(),
             signer: Mutex::new(Arc::new(authority.signer("web-services"))),
             falsify: Mutex::default(),
+            arrived: watch::Sender::default(),
         });
         let router = Router::new()
             .route("/api/v2/uploads", post(create))
