@@ -86,6 +86,7 @@ mod tests {
             voice: Default::default(),
             screen: Default::default(),
             calls: Vec::new(),
+            holds: Vec::new(),
             recording: Vec::new(),
             attached: Default::default(),
         }

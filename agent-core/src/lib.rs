@@ -11,9 +11,11 @@
 //! | [`service`] | link, captures, spool and uploader around it |
 //! | [`agent_view`], [`health`] | what the server tells of the agent, what is wrong with this desktop: both pure |
 //! | [`local_api`] | the HTTP API on loopback for other desktops |
+//! | [`replay`] | the agent's own recordings, passed on to the window |
 //! | [`updates`] | new versions of this program |
 //! | [`key_store`] | where the device key and the session are kept |
-//! | [`config`], [`policy`], [`sign_in`], [`probe`] | settings, the server's policy, signing in, what the machine offers |
+//! | [`config`], [`policy`], [`probe`] | settings, the server's policy, what the machine offers |
+//! | [`sign_in`], [`single_sign_on`] | signing in by password, and in the browser |
 //! | [`network`] | what the network to the server is, for the uploads |
 //! | [`system`] | what each operating system does in its own way |
 //! | [`scene`] | the clock that tests read off the screen |
@@ -34,8 +36,10 @@ pub mod network;
 pub mod policy;
 pub mod probe;
 pub mod recording;
+pub mod replay;
 pub mod scene;
 pub mod service;
 pub mod sign_in;
+pub mod single_sign_on;
 pub mod system;
 pub mod updates;

@@ -15,11 +15,13 @@ pub struct Credentials {
     pub dn: Option<String>,
 }
 
-impl Credentials {
+/// What a sign-in gives, however somebody proved who they are.
+#[derive(Clone)]
+pub struct Session {
     /// Who sits where, as the server answered.
-    pub fn seat(&self, signed_in: &SignedIn) -> Seat {
-        Seat { login: self.login.clone(), person: signed_in.person, dn: signed_in.dn.clone() }
-    }
+    pub seat: Seat,
+    /// For the link; good with this device's certificate only.
+    pub token: String,
 }
 
 /// Why a sign-in failed.
@@ -31,10 +33,13 @@ pub enum SignInError {
     /// The server cannot be reached, or cannot answer now.
     #[error("the sign-in did not reach the server: {0}")]
     Unreachable(String),
+    /// The server was reached and cannot do it now.
+    #[error("the server cannot do this now: {0}")]
+    Failed(String),
 }
 
 /// Signs in once.
-pub async fn sign_in(identity: &Identity, address: &str, who: &Credentials) -> Result<SignedIn, SignInError> {
+pub async fn sign_in(identity: &Identity, address: &str, who: &Credentials) -> Result<Session, SignInError> {
     let unreachable = |error: &dyn std::error::Error| SignInError::Unreachable(with_causes(error));
     let client = identity.http_client().map_err(|error| unreachable(&error))?;
     let body = SignIn { login: who.login.clone(), password: who.password.to_string(), dn: who.dn.clone() };
@@ -47,7 +52,8 @@ pub async fn sign_in(identity: &Identity, address: &str, who: &Credentials) -> R
         .map_err(|error| unreachable(&error))?;
     let status = answer.status();
     if status.is_success() {
-        return answer.json().await.map_err(|error| unreachable(&error));
+        let SignedIn { token, person, dn } = answer.json().await.map_err(|error| unreachable(&error))?;
+        return Ok(Session { seat: Seat { login: who.login.clone(), person, dn }, token });
     }
     let said = answer.text().await.unwrap_or_default();
     let reason = format!("{status} {}", said.chars().take(300).collect::<String>());
@@ -57,7 +63,8 @@ pub async fn sign_in(identity: &Identity, address: &str, who: &Credentials) -> R
     }
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// An error and what led to it.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,5 +1,6 @@
 //! Settings of this process: `hindsight.toml` in the data directory; every key also as an environment variable, section
-//! and key joined by two underscores (`HINDSIGHT_WEB_SERVICES__LISTEN`), which goes before the file.
+//! and key joined by two underscores (`HINDSIGHT_WEB_SERVICES__LISTEN`,
+//! `HINDSIGHT_WEB_SERVICES__SINGLE_SIGN_ON__CLIENT_SECRET`), which goes before the file.
 
 use crate::{data_directory::DataDirectory, logging::LogSettings};
 use anyhow::Context;
@@ -77,6 +78,9 @@ impl Settings {
         for path in paths {
             *path = data.path().join(&*path);
         }
+        if let Some(single_sign_on) = &mut web.single_sign_on {
+            single_sign_on.complete(&self.address, data.path());
+        }
         if self.crypto_server_url.is_empty() {
             self.crypto_server_url = format!("https://{}", self.crypto_server.listen);
         }
@@ -90,8 +94,10 @@ fn environment() -> Env {
         .filter_map(|name| {
             let name = name.as_str().to_lowercase();
             match name.split_once("__") {
-                // Section names have hyphens, their keys do not.
-                Some((section, key)) => Some(format!("{}.{key}", section.replace('_', "-")).into()),
+                // Section names have hyphens, their keys do not, nor do sections inside sections.
+                Some((section, key)) => {
+                    Some(format!("{}.{}", section.replace('_', "-"), key.replace("__", ".")).into())
+                }
                 None if matches!(name.as_str(), "roles" | "address" | "crypto_server_url") => {
                     Some(name.replace('_', "-").into())
                 }
@@ -137,6 +143,22 @@ mod tests {
             let key = line.split_once(" = ").map_or("", |(key, _)| key);
             assert!(!key.contains('-') || key == "crypto-server-url", "{key}");
         }
+    }
+
+    #[test]
+    fn single_sign_on_comes_back_to_the_sites_own_address() {
+        let section =
+            "[web-services.single_sign_on]\nissuer = \"https://id.example\"\nclient_id = \"hindsight\"\n";
+        let (directory, data) = data_with(&format!(
+            "address = \"calls.example:8443\"\n{section}client_secret_file = \"id.secret\"\n"
+        ));
+        let settings = Settings::load(&data).unwrap();
+        let single_sign_on = settings.web_services.single_sign_on.unwrap();
+        assert_eq!(single_sign_on.redirect_uri, "https://calls.example:8443/api/v2/desktop/sso/return");
+        assert_eq!(single_sign_on.client_secret_file.unwrap(), directory.path().join("id.secret"));
+        let (_directory, data) = data_with(&format!("{section}scope = [\"profile\"]\n"));
+        let error = format!("{:#}", Settings::load(&data).err().unwrap());
+        assert!(error.contains("scope"), "{error}");
     }
 
     #[test]

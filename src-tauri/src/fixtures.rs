@@ -5,7 +5,7 @@ use crate::controller::View;
 use hindsight_wire::{
     Timestamp,
     agent::{
-        AgentState, CallAction, InteractionView, Medium, Problem, ProblemKind, Progress, RecordingState,
+        AgentState, CallAction, Hold, InteractionView, Medium, Problem, ProblemKind, Progress, RecordingState,
     },
     component::RecordingAction,
     local::{
@@ -72,6 +72,7 @@ pub fn call(index: u32, progress: Progress, recording: RecordingState) -> Intera
             Progress::Held => vec![CallAction::Retrieve, CallAction::HangUp],
             Progress::Ended => Vec::new(),
         },
+        holds: if progress == Progress::Held { vec![Hold::Agent] } else { Vec::new() },
         recording: match recording {
             RecordingState::Recording => vec![RecordingAction::Pause],
             RecordingState::Paused => vec![RecordingAction::Resume],
@@ -131,6 +132,16 @@ fn blended() -> DesktopStatus {
         ],
         ..on_a_call(RecordingState::Recording)
     }
+}
+
+/// Both hold, the agent by the phone's own key.
+fn held_at_phone() -> DesktopStatus {
+    let held = InteractionView {
+        calls: vec![CallAction::HangUp],
+        holds: vec![Hold::AgentsPhone, Hold::OtherParty],
+        ..call(1, Progress::Held, RecordingState::Recording)
+    };
+    DesktopStatus { interactions: vec![held], ..on_a_call(RecordingState::Recording) }
 }
 
 /// A window's title asks for it.
@@ -193,6 +204,16 @@ fn views() -> BTreeMap<&'static str, View> {
         ),
         ("signed-out", signed_out()),
         ("signed-out-sso", DesktopStatus { sso: true, ..signed_out() }),
+        (
+            "signed-out-sso-refused",
+            DesktopStatus {
+                sso: true,
+                sso_failure: Some(
+                    "the sign-in was refused: The link of the browser came too late; begin again.".into(),
+                ),
+                ..signed_out()
+            },
+        ),
         ("idle", idle()),
         (
             "not-ready",
@@ -208,6 +229,7 @@ fn views() -> BTreeMap<&'static str, View> {
             DesktopStatus { interactions: vec![call(1, Progress::Ringing, RecordingState::Off)], ..idle() },
         ),
         ("call-unrecorded", on_a_call(RecordingState::Off)),
+        ("held-at-phone", held_at_phone()),
         ("recording", on_a_call(RecordingState::Recording)),
         ("paused", on_a_call(RecordingState::Paused)),
         ("paused-by-rule", paused_by_rule(None)),
@@ -260,7 +282,7 @@ fn views() -> BTreeMap<&'static str, View> {
 fn the_windows_fixtures_are_what_rust_sends() {
     let views = serde_json::json!({ "now": NOW, "views": views() });
     let expected = serde_json::to_string_pretty(&views).unwrap() + "\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/desktop/src/fixtures/views.json");
+    let path = Path::new("../ui/desktop/src/fixtures/views.json");
     if std::env::var_os("HINDSIGHT_WRITE_FIXTURES").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, &expected).unwrap();

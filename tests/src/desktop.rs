@@ -104,7 +104,45 @@ impl Session {
         .await
     }
 
-    /// Ends the shell, which would start it again, and the recorder, which would outlive everything.
+    /// What the session's key store has of the recorder's secrets under this name.
+    pub fn secret(&self, name: &str) -> Result<String> {
+        let user = format!("{name} {}", self.data().display());
+        let mut lookup = self.command("secret-tool");
+        let found = run(lookup.args(["lookup", "service", "hindsight-recorder", "username", &user]))?;
+        ensure!(!found.is_empty(), "nothing of {user:?} in the key store");
+        Ok(String::from_utf8(found)?)
+    }
+
+    /// Writes down what is sent to the session's notification daemon, from now on.
+    pub async fn watch_notifications(&self) -> Result<Program> {
+        let mut command = self.command("dbus-monitor");
+        command.args(["--session", "interface='org.freedesktop.Notifications'"]);
+        let log = self.home.join("notifications.log");
+        let mut monitor = Program::spawn("dbus-monitor", &mut command, &log)?;
+        // The bus tells it that it is a monitor now.
+        monitor.wait_for_log("member=Name", LIMIT).await?;
+        Ok(monitor)
+    }
+
+    /// Processes of this session by the start of their name: nothing else has its home.
+    pub fn processes(&self, name: &str) -> Result<Vec<libc::pid_t>> {
+        let home = format!("HOME={}", self.home.display());
+        let mut found = Vec::new();
+        for process in fs::read_dir("/proc")? {
+            let process = process?;
+            let Some(pid) = process.file_name().to_str().and_then(|pid| pid.parse().ok()) else { continue };
+            let called = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            // Of another user, or gone.
+            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            let ours = environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes());
+            if ours && called.starts_with(name) {
+                found.push(pid);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Ends the shell, which would start it again, and the recorder, which would outlive everything; both are gone then.
     pub async fn end_programs(&self) -> Result<()> {
         let bus = ["call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"];
         let of = ["GetConnectionUnixProcessID", "s", "org.hindsight.desktop.SingleInstance"];
@@ -116,7 +154,13 @@ impl Session {
         let client = hindsight_local::Client::connect(&hindsight_local::socket_path(&self.data())).await?;
         // It may be gone before its answer is written.
         let _ = client.request(Ask::Quit { now: true }).await;
-        tokio::time::timeout(LIMIT, client.closed()).await.context("the recorder ends")
+        tokio::time::timeout(LIMIT, client.closed()).await.context("the recorder ends")?;
+        eventually("the end of shell and recorder", LIMIT, || async {
+            let left = self.processes("hindsight-")?;
+            ensure!(left.is_empty(), "there still are {left:?}");
+            Ok(())
+        })
+        .await
     }
 
     /// A picture of the whole display.
@@ -184,6 +228,25 @@ impl Session {
     /// A browser driver for the program's window, which must be open.
     pub async fn driver(&self) -> Result<Driver> {
         Driver::start(self).await
+    }
+}
+
+/// Whatever a test has come to, nothing of its session stays: the recorder outlives its shell, and what the message bus
+/// started outlives the bus.
+impl Drop for Session {
+    fn drop(&mut self) {
+        for _ in 0..50 {
+            let left = self.processes("").unwrap_or_default();
+            if left.is_empty() {
+                return;
+            }
+            for pid in left {
+                // SAFETY: a plain system call; the process was started in this session, whose home nobody else has.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        eprintln!("processes of the session in {:?} do not end", self.home);
     }
 }
 
@@ -415,6 +478,11 @@ impl Driver {
             Ok(())
         })
         .await
+    }
+
+    /// What a script of the page returns; WebDriver waits for a promise.
+    pub async fn script(&self, script: &str) -> Result<Value> {
+        self.post("execute/sync", json!({"script": script, "args": []})).await
     }
 
     /// Closes the window as its button does, and the driver with it.

@@ -2,6 +2,7 @@
 //! our server and recorder, SIP phones, virtual displays, browsers.
 //!
 //! - [`backlog`]: recordings that wait in a spool, with known bytes.
+//! - [`fleet`]: many small phones in one process, that measure what they do not hear.
 //! - [`netns`]: site and desktop in network namespaces, with a bad line between them.
 //! - [`process`]: programs that end with their owner, and waiting for what they print.
 //! - [`site`]: a server on a fresh data directory, in one process or one per role.
@@ -26,6 +27,7 @@ pub mod console;
 pub mod debian;
 pub mod desktop;
 pub mod display;
+pub mod fleet;
 pub mod netns;
 pub mod phone;
 pub mod process;

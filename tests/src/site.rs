@@ -2,6 +2,8 @@
 
 use crate::process::{Program, built, eventually, free_port, run};
 use anyhow::{Context, Result, ensure};
+use hindsight_link::Identity;
+use hindsight_wire::enrolment::{DeviceKind, EnrolmentString};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -73,6 +75,8 @@ pub struct Site {
     pub host: String,
     /// Put before the server's command line (`strace …`).
     pub wrapper: Vec<String>,
+    /// Settings of this test's own (`MEDIA_SERVER__MAX_LEGS`, `8`): they come after all others.
+    pub settings: Vec<(String, String)>,
     programs: BTreeMap<String, Program>,
 }
 
@@ -100,6 +104,7 @@ impl Site {
             ports,
             host: host.to_owned(),
             wrapper,
+            settings: Vec::new(),
             programs: BTreeMap::new(),
         };
         let port = site.ports.https.to_string();
@@ -122,6 +127,10 @@ impl Site {
 
     /// The server's command with this site's data directory and addresses.
     pub fn server(&self) -> Result<Command> {
+        self.server_on(&self.data())
+    }
+
+    fn server_on(&self, data: &Path) -> Result<Command> {
         let program = built("hindsight-server")?;
         let mut command = match self.wrapper.split_first() {
             Some((wrapper, arguments)) => {
@@ -131,7 +140,7 @@ impl Site {
             }
             None => Command::new(program),
         };
-        command.arg("--data").arg(self.data());
+        command.arg("--data").arg(data);
         let ports = &self.ports;
         let local = |port: u16| format!("127.0.0.1:{port}");
         let everywhere = format!("0.0.0.0:{}", ports.https);
@@ -147,6 +156,9 @@ impl Site {
             ("MEDIA_SERVER__RTP_FIRST", ports.rtp.0.to_string()),
             ("MEDIA_SERVER__RTP_LAST", ports.rtp.1.to_string()),
         ] {
+            command.env(format!("HINDSIGHT_{name}"), value);
+        }
+        for (name, value) in &self.settings {
             command.env(format!("HINDSIGHT_{name}"), value);
         }
         Ok(command)
@@ -186,6 +198,33 @@ impl Site {
         Ok(())
     }
 
+    /// One more media server, as on another host: a data directory of its own, enrolled with a string of this site. The
+    /// resource manager's pool has to name it.
+    pub async fn start_media_server(&mut self, name: &str, sip: u16, rtp: (u16, u16)) -> Result<()> {
+        let data = self.dir.join(name);
+        let identity = data.join("components/media-server");
+        if !identity.exists() {
+            let printed = run(self.server()?.args(["enrol", "new", "--kind", "media-server"]))?;
+            let printed = String::from_utf8(printed)?;
+            let enrolment = printed.split_whitespace().find(|word| word.starts_with("hindsight:"));
+            let enrolment: EnrolmentString = enrolment.context("no enrolment string")?.parse()?;
+            Identity::load_or_enrol(&identity, DeviceKind::MediaServer, name, Some(&enrolment)).await?;
+            std::fs::write(data.join("hindsight.toml"), "")?;
+        }
+        let mut command = self.server_on(&data)?;
+        command.arg("run").args(["--roles", "media-server"]);
+        for (setting, value) in [
+            ("LISTEN", format!("127.0.0.1:{sip}")),
+            ("RTP_FIRST", rtp.0.to_string()),
+            ("RTP_LAST", rtp.1.to_string()),
+        ] {
+            command.env(format!("HINDSIGHT_MEDIA_SERVER__{setting}"), value);
+        }
+        let log = self.dir.join(format!("{name}.log"));
+        self.programs.insert(name.to_owned(), Program::spawn(name, &mut command, &log)?);
+        self.wait_for_tcp(name, sip, Duration::from_secs(30)).await
+    }
+
     pub fn program(&mut self, name: &str) -> Result<&mut Program> {
         self.programs.get_mut(name).with_context(|| format!("{name} was not started"))
     }
@@ -198,8 +237,10 @@ impl Site {
 
     /// SIGTERM for every process, last started first.
     pub async fn stop(&mut self) -> Result<()> {
-        let mut last_first: Vec<String> = ROLES.iter().rev().map(|role| (*role).to_owned()).collect();
-        last_first.push("server".to_owned());
+        let known: Vec<String> =
+            ROLES.iter().rev().chain(&["server"]).map(|role| (*role).to_owned()).collect();
+        let others = self.programs.keys().filter(|name| !known.contains(name)).cloned();
+        let last_first: Vec<String> = others.collect::<Vec<_>>().into_iter().chain(known.clone()).collect();
         for name in last_first {
             if let Some(mut program) = self.programs.remove(&name) {
                 let status = program.terminate(Duration::from_secs(30)).await?;

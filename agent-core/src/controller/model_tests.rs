@@ -211,6 +211,7 @@ impl World {
             voice: if *paused { RecordingState::Paused } else { RecordingState::Recording },
             screen: RecordingState::Recording,
             calls: Vec::new(),
+            holds: Vec::new(),
             recording: Vec::new(),
             attached: BTreeMap::new(),
         };

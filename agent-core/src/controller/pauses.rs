@@ -31,7 +31,7 @@ pub struct Pauses {
     pressed: BTreeMap<InteractionId, Pressed>,
     rule: Option<String>,
     /// For whom the rule had the server asked.
-    ruled: BTreeMap<InteractionId, Voice>,
+    ruled: BTreeMap<InteractionId, Ruled>,
     locked: bool,
     /// Interactions of the agent, and whether their voice is paused.
     known: BTreeMap<InteractionId, bool>,
@@ -43,6 +43,12 @@ pub struct Pauses {
 struct Pressed {
     by: String,
     reason: String,
+    voice: Voice,
+    asked_at: Duration,
+}
+
+#[derive(Debug)]
+struct Ruled {
     voice: Voice,
     asked_at: Duration,
 }
@@ -135,7 +141,7 @@ impl Pauses {
             return Some(Pause { voice_not, ..simple(&pressed.by, &pressed.reason) });
         }
         if let Some(rule) = &self.rule {
-            let voice_not = self.ruled.values().find_map(|voice| match voice {
+            let voice_not = self.ruled.values().find_map(|ruled| match &ruled.voice {
                 Voice::Not(reason) => Some(reason.clone()),
                 Voice::Asking | Voice::Paused => None,
             });
@@ -281,10 +287,10 @@ impl Pauses {
             reason: reason.to_owned(),
         };
         let Some(rule) = self.rule.clone() else {
-            let over: Vec<InteractionId> =
-                self.ruled.iter().filter(|(_, voice)| **voice != Voice::Asking).map(|(id, _)| *id).collect();
+            let answered = |(_, ruled): &(&InteractionId, &Ruled)| ruled.voice != Voice::Asking;
+            let over: Vec<InteractionId> = self.ruled.iter().filter(answered).map(|(id, _)| *id).collect();
             for interaction in over {
-                let voice = self.ruled.remove(&interaction);
+                let voice = self.ruled.remove(&interaction).map(|ruled| ruled.voice);
                 if voice == Some(Voice::Paused) && !self.pressed.contains_key(&interaction) {
                     let action = recording(interaction, RecordingAction::Resume, "");
                     self.request(What::RuleResume(interaction), None, action, around);
@@ -296,8 +302,13 @@ impl Pauses {
         for interaction in all {
             let paused =
                 self.pressed.contains_key(&interaction) || self.paused_there(interaction, around.reasons);
-            if !paused && !self.ruled.contains_key(&interaction) {
-                self.ruled.insert(interaction, Voice::Asking);
+            let due = match self.ruled.get(&interaction) {
+                None => true,
+                Some(Ruled { voice: Voice::Not(_), asked_at }) => *asked_at + AGAIN <= around.up,
+                Some(Ruled { voice: Voice::Asking | Voice::Paused, .. }) => false,
+            };
+            if !paused && due {
+                self.ruled.insert(interaction, Ruled { voice: Voice::Asking, asked_at: around.up });
                 let action = recording(interaction, RecordingAction::Pause, &rule);
                 self.request(What::RulePause(interaction), None, action, around);
             }
@@ -359,8 +370,8 @@ impl Pauses {
                 told(around, ask, if held_back { Err(error.unwrap_or_default()) } else { Ok(()) });
             }
             What::RulePause(interaction) => {
-                if let Some(voice) = self.ruled.get_mut(&interaction) {
-                    *voice = error.map_or(Voice::Paused, Voice::Not);
+                if let Some(ruled) = self.ruled.get_mut(&interaction) {
+                    ruled.voice = error.map_or(Voice::Paused, Voice::Not);
                 }
             }
             What::RuleResume(_) => {}
@@ -382,7 +393,10 @@ impl Pauses {
             // Asked for again with the next link, if the rule holds then.
             What::RulePause(interaction) => drop(self.ruled.remove(&interaction)),
             // The voice may still be paused for a rule that is over: that is tried again with the next link.
-            What::RuleResume(interaction) => drop(self.ruled.insert(interaction, Voice::Paused)),
+            What::RuleResume(interaction) => {
+                let asked_at = around.up;
+                drop(self.ruled.insert(interaction, Ruled { voice: Voice::Paused, asked_at }));
+            }
         }
     }
 

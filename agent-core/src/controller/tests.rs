@@ -285,6 +285,7 @@ fn view(id: InteractionId, voice: RecordingState) -> InteractionView {
         voice,
         screen: RecordingState::Recording,
         calls: Vec::new(),
+        holds: Vec::new(),
         recording: Vec::new(),
         attached: BTreeMap::new(),
     }
@@ -402,6 +403,11 @@ fn a_window_in_front_pauses_voice_and_screens_and_only_what_it_paused_goes_on() 
     rig.take(Input::Known(vec![view(call, RecordingState::Recording), view(chat, RecordingState::Paused)]));
     let actions = rig.take(Input::Rule(Some("card form".to_owned())));
     assert!(matches!(&actions[0], Action::Mark(Mark::Pause { by, .. }) if by == "rule"));
+    let [(request, RecordingAction::Pause)] = requested(&actions)[..] else { panic!("{actions:?}") };
+    // Refused, the voice is asked for again after a while.
+    rig.take(Input::Answered { request, error: Some("try again".to_owned()) });
+    assert_eq!(rig.after(Duration::from_secs(14), Input::Tick), []);
+    let actions = rig.after(Duration::from_secs(1), Input::Tick);
     let [(request, RecordingAction::Pause)] = requested(&actions)[..] else { panic!("{actions:?}") };
     rig.take(Input::Answered { request, error: None });
     let actions = rig.take(press(5, call, RecordingAction::Resume));

@@ -1,9 +1,13 @@
 //! What windows and the local API ask for.
 
-use super::{Service, seat::Why};
-use crate::{controller::Input, sign_in::Credentials};
+use super::{
+    Service,
+    seat::{SigningIn, Why},
+};
+use crate::{controller::Input, replay::Access, sign_in::Credentials, single_sign_on::Waiting};
 use hindsight_local::{Asked, Reply};
 use hindsight_wire::{
+    InteractionId,
     agent::{AgentAction, ProblemKind},
     local::Ask,
 };
@@ -29,10 +33,10 @@ impl Service {
             Ask::SignOut => self.sign_out(reply),
             Ask::Agent(action) => self.agent_asks(action, reply),
             Ask::Enrol { .. } => reply.failed("this desktop is enrolled already"),
-            Ask::BeginSso { .. } | Ask::EndSso { .. } => {
-                reply.failed("the server does not offer single sign-on");
-            }
+            Ask::BeginSso { dn } => self.begin_in_browser(dn, reply),
+            Ask::EndSso { code } => self.end_in_browser(Zeroizing::new(code.0), reply),
             Ask::History { cursor } => self.history(cursor.as_deref(), reply),
+            Ask::Play { interaction } => self.play(interaction, reply),
             Ask::Restarted { cause } => {
                 tracing::warn!(cause, "restarted by the watchdog");
                 self.restarted_at = Some(Instant::now());
@@ -48,14 +52,52 @@ impl Service {
     }
 
     fn sign_in_at_window(&mut self, who: Credentials, reply: Reply) {
-        if self.seat.is_some() {
-            reply.failed("somebody is signed in already; sign out first");
-        } else if self.signing_in.as_ref().is_some_and(|running| !matches!(running.why, Why::Settings)) {
-            reply.failed("a sign-in is under way");
-        } else {
+        match self.keeps_from_signing_in() {
+            Some(why) => reply.failed(why),
             // A person at the window goes before the settings, which may be waiting for a server.
-            self.sign_in(&Arc::new(who), Why::Window(reply), false);
+            None => self.sign_in(&Arc::new(who), Why::Window(reply), false),
         }
+    }
+
+    fn keeps_from_signing_in(&self) -> Option<&'static str> {
+        let by_a_person = |running: &SigningIn| !matches!(running.why, Why::Settings);
+        if self.seat.is_some() {
+            Some("somebody is signed in already; sign out first")
+        } else if self.signing_in.as_ref().is_some_and(by_a_person) {
+            Some("a sign-in is under way")
+        } else {
+            None
+        }
+    }
+
+    /// Asks the server in the background where the browser is to go. What was begun before is given up.
+    fn begin_in_browser(&mut self, dn: Option<String>, reply: Reply) {
+        if let Some(why) = self.keeps_from_signing_in() {
+            return reply.failed(why);
+        }
+        let Some(waiting) = Waiting::new(std::time::Instant::now()) else {
+            return reply.failed("the system gives no random numbers");
+        };
+        (self.waiting, self.browser_failure) = (Some(waiting.clone()), None);
+        let (identity, address) = (self.identity.clone(), self.address.clone());
+        drop(tokio::spawn(async move {
+            let begun = waiting.begin(&identity, &address, dn).await;
+            let url = begun.map(|url| serde_json::json!({ "url": url }));
+            reply.answer(url.map_err(|error| error.to_string()));
+        }));
+    }
+
+    /// The browser is back, or somebody says so: a link of nobody's leaves what was begun as it is.
+    fn end_in_browser(&mut self, code: Zeroizing<String>, reply: Reply) {
+        if let Some(why) = self.keeps_from_signing_in() {
+            return reply.failed(why);
+        }
+        let good = |waiting: &&Waiting| waiting.is_good(std::time::Instant::now());
+        let Some(waiting) = self.waiting.as_ref().filter(good).cloned() else {
+            tracing::warn!("a link of single sign-on came that nobody here waits for");
+            return reply.failed("nobody here waits for the browser; begin the sign-in in Hindsight");
+        };
+        self.signing_in = Some(SigningIn::end(&self.identity, &self.address, waiting, code, reply));
     }
 
     fn sign_out(&mut self, reply: Reply) {
@@ -93,6 +135,22 @@ impl Service {
         drop(tokio::spawn(async move { reply.answer(page(asked).await) }));
     }
 
+    /// Asks the server what there is, in the background.
+    fn play(&self, interaction: InteractionId, reply: Reply) {
+        let token = self.greeting.lock().unwrap_or_else(PoisonError::into_inner).token.clone();
+        let (Some(token), Ok(client)) = (token, self.identity.http_client()) else {
+            return reply.failed("nobody is signed in");
+        };
+        let access = Access { client, address: self.address.clone(), token: Zeroizing::new(token) };
+        let replays = self.replays.clone();
+        drop(tokio::spawn(async move {
+            let opened = replays.open(access, interaction).await;
+            reply.answer(
+                opened.and_then(|replay| serde_json::to_value(replay).map_err(|error| error.to_string())),
+            );
+        }));
+    }
+
     pub(super) fn answer(&mut self, ask: u64, result: Result<(), String>) {
         if let Some(reply) = self.asked.remove(&ask) {
             reply.answer(result.map(|()| serde_json::Value::Null));
@@ -112,5 +170,5 @@ async fn page(asked: reqwest::RequestBuilder) -> Result<serde_json::Value, Strin
     if status.is_success() {
         return Ok(body);
     }
-    Err(body["message"].as_str().map_or_else(|| status.to_string(), str::to_owned))
+    Err(body["error"]["message"].as_str().map_or_else(|| status.to_string(), str::to_owned))
 }

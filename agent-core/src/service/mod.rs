@@ -27,7 +27,9 @@ use crate::{
     network::{self, SystemNetworks},
     policy::{KeptPolicy, PausesFile, PolicyFile, Seat},
     recording::RecordingError,
+    replay::Replays,
     sign_in::{Credentials, SignInError},
+    single_sign_on::Waiting,
 };
 use captures::Captures;
 use desk::Desk;
@@ -130,7 +132,14 @@ struct Service {
     /// A gap in the event stream led to a reconnect then.
     gap_at: Option<Instant>,
     signing_in: Option<SigningIn>,
+    /// The server offers single sign-on, as far as known.
+    single_sign_on: bool,
+    /// A sign-in whose browser is not back yet.
+    waiting: Option<Waiting>,
+    /// Why the last one was refused.
+    browser_failure: Option<String>,
     signing_out: Option<Reply>,
+    replays: Arc<Replays>,
     /// A refused password is not tried again at once: that would lock the account.
     not_again_before: Option<Instant>,
     /// The server has seen the password or the token of who sits here.
@@ -236,7 +245,11 @@ impl Service {
             view: AgentView::default(),
             gap_at: None,
             signing_in: None,
+            single_sign_on: false,
+            waiting: None,
+            browser_failure: None,
             signing_out: None,
+            replays: Arc::default(),
             not_again_before: None,
             ever_signed_in: false,
             refused: None,

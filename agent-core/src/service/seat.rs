@@ -3,14 +3,16 @@
 use crate::{
     key_store::Keys,
     policy::Seat,
-    sign_in::{Credentials, SignInError, sign_in},
+    sign_in::{Credentials, Session, SignInError, sign_in},
+    single_sign_on::Waiting,
 };
 use hindsight_link::Identity;
 use hindsight_local::Reply;
-use hindsight_wire::{PersonId, link::SignedIn};
+use hindsight_wire::PersonId;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 /// Wait between two tries to reach a server that does not answer.
 const RETRY: Duration = Duration::from_secs(3);
@@ -25,18 +27,21 @@ pub enum Why {
     Again,
 }
 
+/// How a sign-in ended, and with which password; `None`: in the browser, which is asked once only.
+pub type Ended = (Option<Arc<Credentials>>, Result<Session, SignInError>);
+
 /// A sign-in under way.
 pub struct SigningIn {
     pub why: Why,
-    who: Arc<Credentials>,
+    who: Option<Arc<Credentials>>,
     task: Aborted,
 }
 
 /// A task that ends with whoever waits for it.
-struct Aborted(JoinHandle<Result<SignedIn, SignInError>>);
+struct Aborted(JoinHandle<Result<Session, SignInError>>);
 
 impl SigningIn {
-    /// Begins one, after a while if one failed before.
+    /// Begins one with a password, after a while if one failed before.
     pub fn begin(
         identity: &Arc<Identity>,
         address: &str,
@@ -51,7 +56,20 @@ impl SigningIn {
             }
             sign_in(&identity, &address, &credentials).await
         });
-        Self { who: who.clone(), why, task: Aborted(task) }
+        Self { who: Some(who.clone()), why, task: Aborted(task) }
+    }
+
+    /// Ends one that the browser did.
+    pub fn end(
+        identity: &Arc<Identity>,
+        address: &str,
+        waiting: Waiting,
+        code: Zeroizing<String>,
+        reply: Reply,
+    ) -> Self {
+        let (identity, address) = (identity.clone(), address.to_owned());
+        let task = tokio::spawn(async move { waiting.end(&identity, &address, &code).await });
+        Self { who: None, why: Why::Window(reply), task: Aborted(task) }
     }
 }
 
@@ -62,9 +80,7 @@ impl Drop for Aborted {
 }
 
 /// The end of a sign-in, once there is one; never, while none is under way.
-pub async fn finished(
-    signing_in: &mut Option<SigningIn>,
-) -> (Arc<Credentials>, Result<SignedIn, SignInError>) {
+pub async fn finished(signing_in: &mut Option<SigningIn>) -> Ended {
     let Some(running) = signing_in else { return std::future::pending().await };
     let result = (&mut running.task.0).await;
     (running.who.clone(), result.unwrap_or_else(|error| Err(SignInError::Unreachable(error.to_string()))))

@@ -3,7 +3,7 @@
 use super::{
     Linked, Service,
     recovery::sign_interrupted,
-    seat,
+    seat::{self, Ended},
     watch::{self, RuleWatch, Seen, SessionWatch},
 };
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
     controller::{Action, Input, Message, Moment},
     policy::{KeptPolicy, within_sense},
     recording::{RunEvent, media_clock_us},
-    sign_in::{Credentials, SignInError},
 };
 use hindsight_link::{LinkEvent, Welcome};
 use hindsight_local::Asked;
@@ -19,13 +18,10 @@ use hindsight_spool::Room;
 use hindsight_wire::{
     CaptureId, Timestamp,
     agent::{AgentEvent, ProblemKind, Resume},
-    link::{Down, SignedIn, Up},
+    link::{Down, Up},
     policy::CapturePolicy,
 };
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::PoisonError, time::Duration};
 use tokio::{
     sync::watch as watched,
     time::{Instant, sleep_until},
@@ -49,7 +45,7 @@ pub(super) const REQUESTS_SINCE: u32 = 2;
 enum Event {
     Link(Option<LinkEvent>),
     Run(RunEvent),
-    SignedIn(Arc<Credentials>, Result<SignedIn, SignInError>),
+    SignedIn(Ended),
     Asked(Option<Asked>),
     Seen(Option<Seen>),
     Room,
@@ -74,7 +70,7 @@ impl Service {
                 asked = self.desk.asks.recv() => Event::Asked(asked),
                 seen = self.seen.recv() => Event::Seen(seen),
                 event = self.captures.next_event() => Event::Run(event),
-                (who, result) = seat::finished(&mut self.signing_in) => Event::SignedIn(who, result),
+                ended = seat::finished(&mut self.signing_in) => Event::SignedIn(ended),
                 _ = stop.changed(), if !stopping => Event::Stop,
                 Ok(()) = room.changed() => Event::Room,
                 () = sleep_until(tick) => Event::Tick,
@@ -84,7 +80,7 @@ impl Service {
                 Event::Link(Some(event)) => self.link_event(event),
                 Event::Link(None) => self.linked = None,
                 Event::Run(event) => self.run_event(event).await,
-                Event::SignedIn(who, result) => self.signed_in(&who, result),
+                Event::SignedIn(ended) => self.signed_in(ended),
                 Event::Asked(Some(asked)) => self.asked(asked),
                 Event::Seen(Some(seen)) => self.seen(seen),
                 Event::Asked(None) | Event::Seen(None) => {}
@@ -303,7 +299,11 @@ impl Service {
                 tracing::info!(away, "the session is locked or behind another");
                 self.take(Input::Locked(away));
             }
-            Seen::Server(there) => self.server_there = Some(there),
+            Seen::Server(offer) => {
+                self.server_there = Some(offer.is_some());
+                // What a server offered that is away now, it will offer again.
+                self.single_sign_on = offer.unwrap_or(self.single_sign_on);
+            }
         }
     }
 

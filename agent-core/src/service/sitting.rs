@@ -2,20 +2,17 @@
 
 use super::{
     FAREWELL, Greeting, Linked, Service,
-    seat::{KeptSession, SigningIn, Why},
+    seat::{Ended, KeptSession, SigningIn, Why},
     serve::REQUESTS_SINCE,
 };
 use crate::{
     agent_view::AgentView,
     controller::Input,
     policy::Seat,
-    sign_in::{Credentials, SignInError},
+    sign_in::{Credentials, Session, SignInError},
 };
 use hindsight_link::{Hello, Link, LinkConfig};
-use hindsight_wire::{
-    agent::ProblemKind,
-    link::{SignedIn, Up},
-};
+use hindsight_wire::{agent::ProblemKind, link::Up};
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
@@ -46,45 +43,37 @@ impl Service {
         }
     }
 
-    pub(super) fn signed_in(&mut self, who: &Arc<Credentials>, result: Result<SignedIn, SignInError>) {
+    pub(super) fn signed_in(&mut self, (who, result): Ended) {
         let Some(SigningIn { why, .. }) = self.signing_in.take() else { return };
         match result {
-            Ok(signed_in) => {
-                tracing::info!("signed in");
-                let seat = who.seat(&signed_in);
-                self.credentials = Some(who.clone());
+            Ok(Session { seat, token }) => {
+                tracing::info!(browser = who.is_none(), "signed in");
+                self.credentials = who;
+                (self.waiting, self.browser_failure) = (None, None);
                 self.ever_signed_in = true;
                 let Seat { login, person, dn } = seat.clone();
-                KeptSession { login, person, dn, token: signed_in.token.clone() }.keep(&self.keys);
-                self.sit_down(seat, Some(signed_in.token));
+                KeptSession { login, person, dn, token: token.clone() }.keep(&self.keys);
+                self.sit_down(seat, Some(token));
                 if let Why::Window(reply) = why {
                     reply.done();
                 }
             }
-            Err(error) => self.not_signed_in(who, why, error),
+            Err(error) => self.not_signed_in(who.as_ref(), why, error),
         }
     }
 
-    fn not_signed_in(&mut self, who: &Arc<Credentials>, why: Why, error: SignInError) {
+    fn not_signed_in(&mut self, who: Option<&Arc<Credentials>>, why: Why, error: SignInError) {
         match (why, error) {
-            (Why::Window(reply), error) => reply.failed(error.to_string()),
+            (Why::Window(reply), error) => {
+                // The window did not ask for this itself: it is shown the reason.
+                self.browser_failure = who.is_none().then(|| error.to_string());
+                reply.failed(error.to_string());
+            }
             (Why::Settings, error @ SignInError::Refused(_)) => self.give_up(error),
-            (Why::Settings, SignInError::Unreachable(error)) => {
+            (Why::Settings, SignInError::Unreachable(error) | SignInError::Failed(error)) => {
                 tracing::warn!(error, "the server cannot be reached to sign in");
-                let kept = self.policy_file.load();
-                let seat =
-                    kept.as_ref().and_then(|kept| kept.seat_without_server(&who.login, who.dn.as_deref()));
-                match seat.cloned() {
-                    None => {
-                        self.desk.problem(ProblemKind::Link, Some(error));
-                        self.sign_in(who, Why::Settings, true);
-                    }
-                    Some(seat) => {
-                        tracing::warn!("the server cannot be reached; the offline policy holds");
-                        self.credentials = Some(who.clone());
-                        self.sit_down(seat, None);
-                        self.take(Input::LinkLost);
-                    }
+                if let Some(who) = who {
+                    self.sit_down_without_server(who, error);
                 }
             }
             (Why::Again, error @ SignInError::Refused(_)) if !self.ever_signed_in => self.give_up(error),
@@ -94,6 +83,24 @@ impl Service {
                 if let SignInError::Refused(_) = error {
                     self.not_again_before = Some(Instant::now() + REFUSED_WAIT);
                 }
+            }
+        }
+    }
+
+    /// The settings' person, by the offline policy if it allows that; tried again otherwise.
+    fn sit_down_without_server(&mut self, who: &Arc<Credentials>, error: String) {
+        let kept = self.policy_file.load();
+        let seat = kept.as_ref().and_then(|kept| kept.seat_without_server(&who.login, who.dn.as_deref()));
+        match seat.cloned() {
+            None => {
+                self.desk.problem(ProblemKind::Link, Some(error));
+                self.sign_in(who, Why::Settings, true);
+            }
+            Some(seat) => {
+                tracing::warn!("the server cannot be reached; the offline policy holds");
+                self.credentials = Some(who.clone());
+                self.sit_down(seat, None);
+                self.take(Input::LinkLost);
             }
         }
     }
@@ -149,6 +156,7 @@ impl Service {
         self.take(Input::LinkLost);
         // Windows that still wait are told that no answer comes.
         self.asked.clear();
+        self.replays.close();
         KeptSession::forget(&self.keys);
         if let Some(linked) = self.linked.take() {
             // The link ends with its events' receiver; what is on its way goes out first.

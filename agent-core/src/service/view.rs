@@ -24,6 +24,8 @@ impl Service {
         self.upload_control.change(|conditions| conditions.in_call = in_call);
         let status = DesktopStatus {
             server: Some(self.address.clone()),
+            sso: self.single_sign_on,
+            sso_failure: self.browser_failure.clone(),
             link: self.link_state(),
             person: self.seat.as_ref().map(|seat| SignedInPerson {
                 login: seat.login.clone(),

@@ -4,7 +4,7 @@ use crate::{
     capture::{self, Backend, Monitor, session::Session, windows},
     recording::media_clock_us,
 };
-use hindsight_wire::policy::WindowMatch;
+use hindsight_wire::{policy::WindowMatch, single_sign_on};
 use std::{
     sync::{
         Arc,
@@ -32,8 +32,8 @@ pub enum Seen {
     Away(bool),
     /// The display can be captured, or why not.
     Display(Option<String>),
-    /// The server answers, or does not.
-    Server(bool),
+    /// The server answers, and whether it offers single sign-on; or it does not answer.
+    Server(Option<bool>),
 }
 
 /// A thread that looks at the window in front; ends when dropped.
@@ -180,12 +180,19 @@ pub fn display(backend: Backend, display: Option<String>, tell: mpsc::Sender<See
     }));
 }
 
-/// Whether the server answers, once.
+/// Whether the server answers, and offers single sign-on, once. A server of an older version offers nothing.
 pub fn server(client: reqwest::Client, address: &str, tell: mpsc::Sender<Seen>) {
-    let url = format!("https://{address}/readyz");
+    let url = format!("https://{address}{}", single_sign_on::PATH);
     drop(tokio::spawn(async move {
-        let answer = client.get(url).timeout(Duration::from_secs(10)).send().await;
+        let offer = match client.get(url).timeout(Duration::from_secs(10)).send().await {
+            Ok(answer) if answer.status().is_success() => {
+                let offer = answer.json::<single_sign_on::Offer>().await;
+                Some(offer.is_ok_and(|offer| offer.offered))
+            }
+            Ok(_) => Some(false),
+            Err(_) => None,
+        };
         // The recorder may have ended.
-        let _ = tell.send(Seen::Server(answer.is_ok())).await;
+        let _ = tell.send(Seen::Server(offer)).await;
     }));
 }

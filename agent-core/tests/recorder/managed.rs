@@ -14,7 +14,6 @@ use std::{
 };
 use x11rb::{
     NONE,
-    connection::Connection as _,
     protocol::xproto::{
         AtomEnum, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, EventMask, MapState, PropMode,
         Window,

@@ -97,6 +97,21 @@ pub enum CallAction {
     HangUp,
 }
 
+/// A hold, as the agent can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hold {
+    /// The agent's, by a desktop: [`CallAction::Retrieve`] ends it.
+    Agent,
+    /// The agent's, at the phone: only the phone can end it.
+    AgentsPhone,
+    /// The other party's.
+    OtherParty,
+    /// A kind that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
 /// An interaction of an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,6 +134,9 @@ pub struct InteractionView {
     pub screen: RecordingState,
     /// What this agent may ask for now.
     pub calls: Vec<CallAction>,
+    /// Who holds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
     /// What this agent may ask of the recording now.
     pub recording: Vec<RecordingAction>,
     /// Data that came with it.

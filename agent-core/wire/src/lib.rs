@@ -9,6 +9,7 @@
 //! - [`enrolment`]: how a device gets its certificate.
 //! - [`link`]: the live WebSocket between a device and the web services.
 //! - [`policy`]: what a device may capture, and how.
+//! - [`single_sign_on`]: signing in at a desktop by the browser.
 //! - [`component`]: configuration and commands for the voice components.
 
 pub mod agent;
@@ -20,6 +21,7 @@ pub mod link;
 pub mod local;
 pub mod manifest;
 pub mod policy;
+pub mod single_sign_on;
 pub mod timestamp;
 
 pub use ids::{CaptureId, DeviceId, InteractionId, PersonId, RecordingId};

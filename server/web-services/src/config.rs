@@ -1,5 +1,6 @@
 //! Settings of the web services; directories and addresses are given by the process that runs them.
 
+use crate::single_sign_on::SingleSignOnConfig;
 use serde::{Deserialize, Serialize};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -40,6 +41,9 @@ pub struct Config {
     pub control_timeout_ms: u64,
     /// Most connections at a time.
     pub connections: usize,
+    /// Sign-in at desktops by the site's identity provider; absent: by password only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub single_sign_on: Option<SingleSignOnConfig>,
 }
 
 impl Default for Config {
@@ -58,6 +62,7 @@ impl Default for Config {
             largest_upload: 64 << 30,
             control_timeout_ms: 5000,
             connections: 8192,
+            single_sign_on: None,
         }
     }
 }

@@ -20,6 +20,7 @@ use hindsight_wire::{
     enrolment::DeviceKind,
     link::{SIGN_IN_PATH, SignIn, SignedIn},
 };
+use std::net::IpAddr;
 
 /// Routes of desktops.
 pub fn routes() -> Router<App> {
@@ -45,25 +46,57 @@ pub(crate) async fn sign_in(
     let login = &request.login;
     let person = authenticate(&app, peer.address, login, &request.password, "desktop.sign-in").await?;
     let dn = seat(&app, &person, request.dn).await?;
+    let token = open_session(&app, &person, device, &dn, peer.address, Way::Password).await?;
+    Ok(Json(SignedIn { token, person: person.id, dn }))
+}
+
+/// How a person proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By their password here.
+    Password,
+    /// In the browser, at the site's identity provider.
+    Browser,
+}
+
+impl Way {
+    /// The name in the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Way::Password => "password",
+            Way::Browser => "single-sign-on",
+        }
+    }
+}
+
+/// Opens the session of a person who has proved who they are; its token.
+pub(crate) async fn open_session(
+    app: &App,
+    person: &Person,
+    device: DeviceId,
+    dn: &str,
+    address: IpAddr,
+    way: Way,
+) -> Result<String, ApiError> {
     let now = Timestamp::now();
     let session = Session {
         person: person.id,
-        seat: Seat::Desktop { device, dn: dn.clone() },
+        seat: Seat::Desktop { device, dn: dn.to_owned() },
         created_at: now,
         seen_at: now,
-        expires_at: expiry(&app, now),
+        expires_at: expiry(app, now),
     };
     let mut write = app.database.write().await?;
     sessions::remove_expired(&mut write, now).await?;
     let token = sessions::open(&mut write, &session).await?;
     let (actor, object) = (person.login.as_str(), device.to_string());
-    let details = serde_json::json!({ "address": peer.address.to_string(), "dn": dn });
+    let details = serde_json::json!({ "address": address.to_string(), "by": way.as_str(), "dn": dn });
     let record = audit::Record { at: now, actor, action: "desktop.sign-in", object: &object, details };
     audit::append(&mut write, &record).await?;
     let state = agent_states::put(&mut write, person.id, false, None, now).await?;
     write.commit().await?;
-    tell_state(&app, person.id, state).await;
-    Ok(Json(SignedIn { token, person: person.id, dn }))
+    tell_state(app, person.id, state).await;
+    Ok(token)
 }
 
 /// Sets whether a person takes interactions, and tells their desktops.
@@ -116,13 +149,21 @@ pub(crate) fn expiry(app: &App, now: Timestamp) -> Timestamp {
     now.plus_ms(i64::from(app.config.desktop_hours) * 3_600_000)
 }
 
-async fn seat(app: &App, person: &Person, asked: Option<String>) -> Result<String, ApiError> {
-    let mut db = app.database.read().await?;
-    let found = match asked {
-        Some(number) => dns::by_number(&mut db, &number).await?,
-        None => dns::owned_by(&mut db, person.id).await?.into_iter().next(),
+/// Where a person sits: where they say, or at their own DN.
+pub(crate) async fn seat(app: &App, person: &Person, asked: Option<String>) -> Result<String, ApiError> {
+    let Some(number) = asked else {
+        let own = dns::owned_by(&mut *app.database.read().await?, person.id).await?.into_iter().next();
+        return own.map(|owned| owned.dn.number).ok_or_else(no_such_dn);
     };
-    let found = found.map(|owned| owned.dn.number);
-    found
-        .ok_or_else(|| ApiError::unprocessable("no_such_dn", "there is no such DN; say at which one you sit"))
+    seated_at(app, &number).await
+}
+
+/// The DN of this number, if there is one.
+pub(crate) async fn seated_at(app: &App, number: &str) -> Result<String, ApiError> {
+    let found = dns::by_number(&mut *app.database.read().await?, number).await?;
+    found.map(|owned| owned.dn.number).ok_or_else(no_such_dn)
+}
+
+fn no_such_dn() -> ApiError {
+    ApiError::unprocessable("no_such_dn", "there is no such DN; say at which one you sit")
 }

@@ -30,6 +30,9 @@ pub enum WebError {
         /// Why.
         why: String,
     },
+    /// Configuration: single sign-on.
+    #[error("single_sign_on: {0}")]
+    SingleSignOn(String),
     /// Configuration: TLS.
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),

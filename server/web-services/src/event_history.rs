@@ -52,7 +52,8 @@ fn describe(what: &What) -> String {
             let numbers: Vec<&str> = parties.iter().map(|party| party.number.as_str()).collect();
             format!("answered: {}", numbers.join(", "))
         }
-        What::CallHeld { by } => format!("{by} put the call on hold"),
+        What::CallHeld { by, at_phone: false } => format!("{by} put the call on hold"),
+        What::CallHeld { by, at_phone: true } => format!("{by} put the call on hold at the phone"),
         What::CallRetrieved { by } => format!("{by} took the call back"),
         What::CallEnded { by: Some(by), .. } => format!("{by} ended the call"),
         What::CallEnded { cause: EndCause::NotFound, by: None } => {

@@ -2,7 +2,7 @@
 //!
 //! - [`server`], [`tls`], [`peer`], [`stall`]: connections, and who is at their other end.
 //! - [`router`], [`state`], [`error`], [`input`], [`headers`]: what lies around every request.
-//! - [`session`]: persons at the console; [`desktop`], [`history`]: persons at desktops; [`callers`]: other systems; [`devices`]: enrolment; [`throttle`]: guessers.
+//! - [`session`]: persons at the console; [`desktop`], [`single_sign_on`], [`history`]: persons at desktops; [`callers`]: other systems; [`devices`]: enrolment; [`throttle`]: guessers.
 //! - [`link`]: the live WebSocket of devices; which desktop captures for which call.
 //! - [`updates`]: updates of desktops.
 //! - [`uploads`], [`manifests`]: how an upload becomes a recording, and its receipt.
@@ -35,6 +35,7 @@ pub mod router;
 pub mod server;
 pub mod service;
 pub mod session;
+pub mod single_sign_on;
 pub mod stall;
 pub mod state;
 pub mod telemetry;

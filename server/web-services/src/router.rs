@@ -2,7 +2,7 @@
 
 use crate::{
     announce, console, control, desktop, desktops, devices, error::ApiError, headers, history, interactions,
-    link, manifests, media, openapi, session, state::App, telemetry, updates, uploads,
+    link, manifests, media, openapi, session, single_sign_on, state::App, telemetry, updates, uploads,
 };
 use axum::{
     Router,
@@ -25,6 +25,7 @@ pub fn router(app: App) -> Router {
         .merge(session::routes::routes())
         .merge(devices::routes())
         .merge(desktop::routes())
+        .merge(single_sign_on::routes())
         .merge(desktops::routes())
         .merge(history::routes())
         .merge(interactions::routes())
@@ -39,7 +40,8 @@ pub fn router(app: App) -> Router {
         .merge(updates::routes())
         .merge(uploads::routes())
         .merge(manifests::routes())
-        .merge(media::routes());
+        .merge(media::routes())
+        .merge(history::media_routes());
     timed
         .merge(streaming)
         .fallback(console::serve)

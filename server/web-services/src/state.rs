@@ -6,6 +6,7 @@ use crate::{
     link::{director::Director, hub::Hub},
     manifests::Committing,
     media::Open,
+    single_sign_on::SingleSignOn,
     telemetry,
     throttle::Throttle,
 };
@@ -59,6 +60,8 @@ pub struct Inner {
     pub sign_ins: Mutex<Throttle>,
     /// Of enrolments.
     pub enrolments: Mutex<Throttle>,
+    /// Sign-in at desktops by an identity provider, where there is one.
+    pub single_sign_on: Option<SingleSignOn>,
     /// Version of the configuration.
     pub version: watch::Receiver<u64>,
     /// What is counted.
@@ -85,6 +88,7 @@ impl App {
     ) -> Result<Self, WebError> {
         let authority = SiteAuthority::load(&config.authority)?;
         let signer = Signer::load(&config.identity)?;
+        let single_sign_on = config.single_sign_on.as_ref().map(SingleSignOn::new).transpose()?;
         let hub = Hub::default();
         let director = Director::spawn(database.clone(), hub.clone(), shutdown.clone());
         let version = hindsight_management::watch::follow_version(database.clone());
@@ -96,6 +100,7 @@ impl App {
             committing: Committing::default(),
             sign_ins: Mutex::new(Throttle::new(FREE_SIGN_INS)),
             enrolments: Mutex::new(Throttle::new(FREE_ENROLMENTS)),
+            single_sign_on,
             version,
             metrics: telemetry::recorder(),
             config,

@@ -15,7 +15,7 @@ pub use words::Language;
 use hindsight_wire::{
     agent::AgentAction,
     component::RecordingAction,
-    local::{Ask, DesktopStatus},
+    local::{Ask, DesktopStatus, Secret},
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -111,6 +111,8 @@ pub struct Controller {
     shown: Option<Tray>,
     notices: notices::Notices,
     asked_pause: Option<Instant>,
+    /// The browser came back before the recorder was there.
+    came_back: Option<Secret>,
     quitting: bool,
 }
 
@@ -123,6 +125,7 @@ impl Controller {
             shown: None,
             notices: notices::Notices::default(),
             asked_pause: None,
+            came_back: None,
             quitting: false,
         };
         controller.show(effects);
@@ -149,8 +152,11 @@ impl Controller {
             Event::Open => effects.open(),
             Event::Link(url) => {
                 effects.open();
-                if let Some(code) = link::sign_in_code(&url) {
-                    effects.ask(Ask::EndSso { code });
+                match link::sign_in_code(&url) {
+                    Some(code) if self.view.status().is_some() => effects.ask(Ask::EndSso { code }),
+                    // The link started the program: the recorder is told once it is there.
+                    Some(code) => self.came_back = Some(code),
+                    None => {}
                 }
             }
             Event::WindowAsked(ask) => self.note(&ask, now),
@@ -177,6 +183,9 @@ impl Controller {
             effects.notify(&notice);
         }
         self.turn(View::Running { status }, effects);
+        if let Some(code) = self.came_back.take() {
+            effects.ask(Ask::EndSso { code });
+        }
     }
 
     fn turn(&mut self, view: View, effects: &mut impl Effects) {

@@ -222,10 +222,19 @@ fn what_fails_is_told_of() {
 #[test]
 fn the_browser_coming_back_ends_the_sign_in_and_other_links_do_not() {
     let mut rig = Rig::new();
-    rig.on(Event::Link("hindsight://signed-in?code=abc".into()));
+    rig.status(signed_out()).on(Event::Link("hindsight://signed-in?code=abc".into()));
     assert_eq!(rig.noted.asks, [Ask::EndSso { code: Secret("abc".into()) }]);
     rig.on(Event::Link("hindsight://elsewhere?code=abc".into()));
     assert_eq!((rig.noted.asks.len(), rig.noted.opened), (1, 2));
+}
+
+#[test]
+fn a_link_that_starts_the_program_waits_for_the_recorder_and_is_told_once() {
+    let mut rig = Rig::new();
+    rig.on(Event::Link("hindsight://signed-in?code=abc".into()));
+    assert_eq!((rig.noted.asks.len(), rig.noted.opened), (0, 1), "nobody to tell yet");
+    rig.status(signed_out()).status(idle());
+    assert_eq!(rig.noted.asks, [Ask::EndSso { code: Secret("abc".into()) }]);
 }
 
 #[test]

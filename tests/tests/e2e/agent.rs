@@ -9,7 +9,7 @@ use hindsight_tests::{
 };
 use hindsight_wire::{
     InteractionId,
-    agent::{AgentAction, CallAction, InteractionView, Progress, RecordingState},
+    agent::{AgentAction, CallAction, Hold, InteractionView, Progress, RecordingState},
     component::RecordingAction,
     local::Ask,
 };
@@ -79,6 +79,7 @@ async fn the_desktop_holds_takes_back_pauses_and_hangs_up_a_real_call() -> Resul
     let held = now()?;
     let view = shown(&client, |view| view.progress == Progress::Held).await?;
     assert_eq!(view.calls, [CallAction::Retrieve, CallAction::HangUp]);
+    assert_eq!(view.holds, [Hold::Agent]);
     talk(Duration::from_secs(2)).await;
     let asked_back = now()?;
     let began = std::time::Instant::now();
@@ -98,6 +99,26 @@ async fn the_desktop_holds_takes_back_pauses_and_hangs_up_a_real_call() -> Resul
     assert!(stop.is_err_and(|why| why.contains("recorded by policy")));
     ask(&client, recording(RecordingAction::Resume)).await.map_err(|why| anyhow!(why))?;
 
+    // A hold at the phone itself: the desktop offers nothing that would be refused, and says who holds.
+    trace.stop().await?;
+    agent.hold().await?;
+    let view = shown(&client, |view| view.progress == Progress::Held).await?;
+    assert_eq!((&view.calls[..], &view.holds[..]), (&[CallAction::HangUp][..], &[Hold::AgentsPhone][..]));
+    let refused = call(&client, id, CallAction::Retrieve).await.expect_err("the phone holds");
+    assert!(refused.to_string().contains("take it back there"), "{refused}");
+    customer.hold().await?;
+    let both = |view: &InteractionView| view.holds == [Hold::AgentsPhone, Hold::OtherParty];
+    shown(&client, both).await?;
+    agent.resume().await?;
+    let view = shown(&client, |view| view.holds == [Hold::OtherParty]).await?;
+    assert_eq!(
+        (view.progress, &view.calls[..]),
+        (Progress::Held, &[CallAction::Hold, CallAction::HangUp][..])
+    );
+    customer.resume().await?;
+    let view = shown(&client, |view| view.progress == Progress::Established).await?;
+    assert!(view.holds.is_empty());
+
     // Hang-up ends both, and is reported when both are gone.
     let began = std::time::Instant::now();
     call(&client, id, CallAction::HangUp).await?;
@@ -107,7 +128,6 @@ async fn the_desktop_holds_takes_back_pauses_and_hangs_up_a_real_call() -> Resul
     let mut status = client.status();
     tokio::time::timeout(LIMIT, status.wait_for(|status| status.interactions.is_empty())).await??;
 
-    trace.stop().await?;
     let offers: Vec<String> =
         trace.offers_to(customer.sip_port)?.into_iter().map(|(_, direction)| direction).collect();
     assert_eq!(offers, ["sendonly", "sendrecv"], "the other phone is put on hold and taken back");

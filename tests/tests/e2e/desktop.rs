@@ -1,17 +1,17 @@
 //! The agent's desktop as a whole: session manager, panel, key store, window, tray, a call.
 
-use crate::fixture::Fixture;
+use crate::{fixture::Fixture, plaintext::files_below};
 use anyhow::{Context, Result, ensure};
 use hindsight_tests::{
     console::media,
-    desktop::Session,
+    desktop::{Driver, Session},
     display::Display,
     process::{Program, built, eventually, run},
     scenario::{AGENT_LOGIN, CUSTOMER_DN, talk},
 };
 use hindsight_wire::local::{CaptureState, LinkState};
 use serde_json::Value;
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -118,6 +118,8 @@ async fn work(f: &Fixture, session: &mut Session) -> Result<()> {
     window.click("button.ready").await?;
     session.wait_for_tray("Ready", "idle").await?;
     session.screenshot("desktop-ready")?;
+    secrets_are_in_the_key_store(session).await?;
+    settings_hold_at_once(session, &window, &entry).await?;
 
     // A call: tray and window follow; the tray pauses voice and screen.
     let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
@@ -141,7 +143,7 @@ async fn work(f: &Fixture, session: &mut Session) -> Result<()> {
     // Closed in mid-call, the window is gone and its memory with it; recording goes on.
     window.close().await?;
     eventually("the end of the window's processes", LIMIT, || async {
-        ensure!(web_processes(session)? == 0, "WebKit still runs");
+        ensure!(session.processes("WebKitWeb")?.is_empty(), "WebKit still runs");
         Ok(())
     })
     .await?;
@@ -154,13 +156,72 @@ async fn work(f: &Fixture, session: &mut Session) -> Result<()> {
     one_pause_for_both(&call)?;
 
     // The recorder is killed: started again, told, and signed in again by what is in the key store.
+    let notifications = session.watch_notifications().await?;
     let before = session.status().await?.pid;
     kill(before)?;
     let after = session
         .wait_for_status("another recorder, signed in", LIMIT, |s| s.pid != before && s.person.is_some())
         .await?;
     ensure!(after.person.is_some_and(|person| person.login == AGENT_LOGIN), "somebody else");
-    session.wait_for_tray("Ready", "idle").await.map(drop)
+    session.wait_for_tray("Ready", "idle").await?;
+    eventually("a notification", LIMIT, || async {
+        let sent = notifications.log_text();
+        ensure!(sent.contains("member=Notify") && sent.contains("The recorder was restarted"), "{sent}");
+        let windows = String::from_utf8(run(session.command("xwininfo").args(["-root", "-tree"]))?)?;
+        ensure!(windows.contains("xfce4-notifyd"), "the daemon shows nothing:\n{windows}");
+        Ok(())
+    })
+    .await?;
+    session.screenshot("desktop-notification").map(drop)
+}
+
+/// The device key and the token of the agent's session are in the session's key store, and in no file of the recorder.
+async fn secrets_are_in_the_key_store(session: &Session) -> Result<()> {
+    let key = session.secret("device-key")?;
+    let line = key.lines().find(|line| line.len() > 40).context("a key in PEM")?;
+    ensure!(key.contains("PRIVATE KEY"), "the device key is none");
+    // It is kept in the background.
+    let kept = eventually("the session", LIMIT, || async { session.secret("session") }).await?;
+    let kept: Value = serde_json::from_str(&kept)?;
+    ensure!(kept["login"] == AGENT_LOGIN, "the session of somebody else");
+    let token = kept["token"].as_str().filter(|token| token.len() > 20).context("a token")?;
+    let files = files_below(&session.data())?;
+    ensure!(files.iter().any(|path| path.ends_with("recorder.log")), "the recorder's files: {files:?}");
+    for path in files {
+        let bytes = fs::read(&path)?;
+        for (what, secret) in [("the device key", line), ("the token", token)] {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            ensure!(!found, "{what} lies in {path:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Language and start at login, switched in the window, hold at once.
+async fn settings_hold_at_once(session: &Session, window: &Driver, entry: &Path) -> Result<()> {
+    window.click("a[href='#/settings']").await?;
+    window.click("option[value=de]").await?;
+    window.wait_for_text("Einstellungen").await?;
+    window.wait_for_text("Beim Anmelden am Rechner starten").await?;
+    session.wait_for_tray("Bereit", "idle").await?;
+    session.screenshot("desktop-german")?;
+    let written = |wanted: bool| async move {
+        eventually("the session's entry", LIMIT, || async {
+            ensure!(entry.exists() == wanted, "it is {}there", if wanted { "not " } else { "" });
+            Ok(())
+        })
+        .await
+    };
+    written(true).await?;
+    window.click("#autostart").await?;
+    written(false).await?;
+    window.click("#autostart").await?;
+    written(true).await?;
+    ensure!(fs::read_to_string(entry)?.contains("--background"), "it opens a window at login");
+    window.click("option[value=en]").await?;
+    session.wait_for_tray("Ready", "idle").await?;
+    window.click("a[href='#/workspace']").await?;
+    window.wait_for_text("Ann Weber").await
 }
 
 /// Voice and screen stand still in the same span of the call.
@@ -178,20 +239,6 @@ fn one_pause_for_both(call: &Value) -> Result<()> {
     ensure!((voice.0 - screen.0).abs() < 1_500.0 && (voice.1 - screen.1).abs() < 1_500.0, "not one pause");
     ensure!(voice.1 - voice.0 > 2_500.0 && screen.1 - screen.0 > 2_500.0, "too short");
     Ok(())
-}
-
-/// WebKit's processes of this session.
-fn web_processes(session: &Session) -> Result<usize> {
-    let home = format!("HOME={}", session.home.display());
-    let mut found = 0;
-    for process in fs::read_dir("/proc")? {
-        let process = process?.path();
-        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-        let environment = fs::read(process.join("environ")).unwrap_or_default();
-        let ours = environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes());
-        found += usize::from(ours && name.starts_with("WebKitWeb"));
-    }
-    Ok(found)
 }
 
 fn kill(pid: u32) -> Result<()> {

@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 const REASON: &str = "card entry";
 
 /// Noise that is nowhere the same twice: what was said in the pause can be told from everything else.
-fn write_noise(path: &Path, seed: u64) -> Result<()> {
+pub fn write_noise(path: &Path, seed: u64) -> Result<()> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 8000,
@@ -137,7 +137,7 @@ async fn card_entry_under_a_pause_exists_nowhere_and_the_recording_goes_on() -> 
     let span = Span { pressed, confirmed, released, resumed };
     span.in_both_manifests(&call)?;
     span.not_seen(&console, &call).await?;
-    span.silent(&console, &call).await?;
+    silent(&console, &call).await?;
     let opened = open_all(&f.scenario, &call)?;
     f.scenario.site.stop().await?;
     span.nowhere(&trace.voice_to_media_server()?, &opened, f.dir())
@@ -205,24 +205,6 @@ impl Span {
         Ok(())
     }
 
-    /// Replayed, the span is silence on both tracks, and speech before and after it.
-    async fn silent(&self, console: &Console, call: &Value) -> Result<()> {
-        let file = *media(call, "voice").first().context("no voice")?;
-        let wave = wave_of(console, file).await?;
-        let pause = &file["pauses"][0];
-        let (from, to) = (pause["fromMs"].as_u64().context("from")?, pause["toMs"].as_u64().context("to")?);
-        for (channel, samples) in wave.channels.iter().enumerate() {
-            let loudest = |from: u64, to: u64| {
-                let at = |ms: u64| (ms as usize * 8).min(samples.len());
-                samples[at(from)..at(to)].iter().fold(0f32, |loudest, sample| loudest.max(sample.abs()))
-            };
-            assert_eq!(loudest(from + 20, to - 20), 0.0, "channel {channel} has sound in the pause");
-            assert!(loudest(from - 1000, from - 100) > 0.1, "channel {channel} before the pause");
-            assert!(loudest(to + 200, to + 1200) > 0.1, "channel {channel} after the pause");
-        }
-        Ok(())
-    }
-
     /// What phones said in the span is in no recording, opened or sealed, nor in any other file.
     fn nowhere(&self, packets: &[Packet], opened: &BTreeMap<String, Vec<u8>>, dir: &Path) -> Result<()> {
         let of = |from: Timestamp, to: Timestamp| {
@@ -270,6 +252,24 @@ impl Span {
         );
         Ok(())
     }
+}
+
+/// Replayed, the pause is silence on both tracks, and speech before and after it.
+pub async fn silent(console: &Console, call: &Value) -> Result<()> {
+    let file = *media(call, "voice").first().context("no voice")?;
+    let wave = wave_of(console, file).await?;
+    let pause = &file["pauses"][0];
+    let (from, to) = (pause["fromMs"].as_u64().context("from")?, pause["toMs"].as_u64().context("to")?);
+    for (channel, samples) in wave.channels.iter().enumerate() {
+        let loudest = |from: u64, to: u64| {
+            let at = |ms: u64| (ms as usize * 8).min(samples.len());
+            samples[at(from)..at(to)].iter().fold(0f32, |loudest, sample| loudest.max(sample.abs()))
+        };
+        assert_eq!(loudest(from + 20, to - 20), 0.0, "channel {channel} has sound in the pause");
+        assert!(loudest(from - 1000, from - 100) > 0.1, "channel {channel} before the pause");
+        assert!(loudest(to + 200, to + 1200) > 0.1, "channel {channel} after the pause");
+    }
+    Ok(())
 }
 
 /// The media of every recording of a call as it was recorded, by the exported key.

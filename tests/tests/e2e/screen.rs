@@ -91,7 +91,9 @@ async fn a_wrong_and_drifting_clock_is_put_right_by_the_join() -> Result<()> {
     std::fs::create_dir_all(&desktop)?;
     let mut display = Display::start(&desktop, WIDTH as u32, HEIGHT as u32).await?;
     display.show("clock", &desktop)?;
-    let wrong_clock: Vec<String> = ["faketime", "-f", "-3.0 x1.0005"].map(str::to_owned).into();
+    // The program `faketime` would stand between, and the recorder outlive it; the linker knows where `$LIB` is.
+    let preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1";
+    let wrong_clock: Vec<String> = ["env", preload, "FAKETIME=-3.0 x1.0005"].map(str::to_owned).into();
     let agent_desktop = f.scenario.agent(&display.name, "x11");
     let mut command = recorder::command(&f.scenario.site, &desktop, &agent_desktop, &wrong_clock)?;
     // Only the wall clock is false: the kernel's timers follow the monotonic clock, and a library cannot bend both.

@@ -131,6 +131,7 @@ async fn a_wrong_password_is_refused_and_rtp_from_a_stranger_is_ignored() -> Res
         registrar: &registrar,
         speech: &speech,
         codec: "pcmu",
+        media_encryption: "",
         auto_answer: true,
     };
     let mut guesser = Phone::start_unregistered(&f.dir().join("guesser"), &guesser).await?;

@@ -1,10 +1,10 @@
 //! Wayland: a headless sway, captured through the desktop portal and PipeWire as an agent's desktop would be.
 
 use crate::fixture::Fixture;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hindsight_tests::{
     console::{Console, media},
-    process::{Program, built, run, run_with_input},
+    process::{Program, built, eventually, run, run_with_input, tail},
     recorder,
     scenario::{CUSTOMER_DN, talk},
     wayland::{FIRST, Session},
@@ -74,9 +74,24 @@ async fn movies(console: &Console, call: &Value) -> Result<Vec<Vec<u8>>> {
     Ok(movies)
 }
 
-/// Row 11: the pictures show what was drawn, also after the monitor is turned; its second part asks the agent nothing.
+/// Waits for the `count`th part of this recorder's life.
+async fn part_began(program: &Program, count: usize) -> Result<()> {
+    eventually(&format!("part {count}"), Duration::from_secs(20), || async {
+        let begun = program.log_text().matches("capture started").count();
+        ensure!(
+            begun == count,
+            "{begun} parts have begun; the recorder said:\n{}",
+            tail(&program.log_text())
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// Row 11: the pictures show what was drawn, also in the second call of a session and after the monitor is turned in it;
+/// neither the second call nor its second part asks the agent anything.
 #[tokio::test]
-async fn a_call_in_a_wayland_session_is_recorded_and_the_agent_is_asked_once() -> Result<()> {
+async fn calls_in_a_wayland_session_are_recorded_and_the_agent_is_asked_once() -> Result<()> {
     let mut f = Fixture::new("frame_rate = 5");
     f.scenario.site.start().await?;
     let dir = f.dir().join("desktop");
@@ -91,31 +106,47 @@ async fn a_call_in_a_wayland_session_is_recorded_and_the_agent_is_asked_once() -
     program.wait_for_log("link is open", Duration::from_secs(20)).await?;
     let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
     let console = f.console().await?;
+    let paint = |picture: &Path| session.sway(&["output", "*", "bg", &picture.to_string_lossy(), "stretch"]);
 
     f.scenario.call(&mut customer, &mut agent).await?;
-    program.wait_for_log("capture started", Duration::from_secs(20)).await?;
+    part_began(&program, 1).await?;
     let (_, first) = consent(&session)?;
     talk(Duration::from_secs(3)).await;
-    session.sway(&["output", "*", "bg", &after.to_string_lossy(), "stretch"])?;
-    talk(Duration::from_secs(3)).await;
-    session.sway(&["output", FIRST, "transform", "90"])?;
-    talk(Duration::from_secs(3)).await;
-    // This portal hands over a picture only when something changes.
-    session.sway(&["output", "*", "bg", &before.to_string_lossy(), "stretch"])?;
+    paint(&after)?;
     talk(Duration::from_secs(3)).await;
     customer.hang_up().await?;
     let call = console.wait_until_complete(CUSTOMER_DN, Duration::from_secs(60)).await?;
-    let parts = movies(&console, &call).await?;
-    ensure!(parts.len() == 2, "{} parts: turning the monitor opens the next", parts.len());
-    let wide = quarters(&parts[0], (640, 360))?;
-    let tall = quarters(&parts[1], (360, 640))?;
-    println!("{} and {} pictures; the first shows {:?}", wide.len(), tall.len(), wide.first());
+    let [movie] = &movies(&console, &call).await?[..] else { bail!("one part") };
+    let wide = quarters(movie, (640, 360))?;
+    println!("{} pictures of the first call; the first shows {:?}", wide.len(), wide.first());
     assert!(wide.first().is_some_and(|shown| like(shown, &BEFORE)), "{:?}", wide.first());
     assert!(wide.last().is_some_and(|shown| like(shown, &AFTER)), "{:?}", wide.last());
-    assert!(tall.last().is_some_and(|shown| like(shown, &BEFORE)), "{:?}", tall.last());
 
+    // The second call, of the same recorder; in its middle the monitor is turned.
+    f.scenario.call(&mut customer, &mut agent).await?;
+    part_began(&program, 2).await?;
     let (_, second) = consent(&session)?;
-    assert!(second > first, "the second part used the token, and the portal gave the next");
+    assert!(second > first, "the second call used the token, and the portal gave the next");
+    // This portal hands over a picture only when something changes.
+    paint(&before)?;
+    talk(Duration::from_secs(3)).await;
+    session.sway(&["output", FIRST, "transform", "90"])?;
+    part_began(&program, 3).await?;
+    let (_, third) = consent(&session)?;
+    assert!(third > second, "so did its second part");
+    paint(&after)?;
+    talk(Duration::from_secs(3)).await;
+    customer.hang_up().await?;
+    let first_call = call["id"].clone();
+    let whole = |call: &Value| call["id"] != first_call && call["screen"] == "complete";
+    let call = console.wait_for(CUSTOMER_DN, Duration::from_secs(60), whole).await?;
+    let [wide, tall] = &movies(&console, &call).await?[..] else {
+        bail!("two parts: turning the monitor opens the next")
+    };
+    let (wide, tall) = (quarters(wide, (640, 360))?, quarters(tall, (360, 640))?);
+    println!("{} and {} pictures of the second call", wide.len(), tall.len());
+    assert!(wide.last().is_some_and(|shown| like(shown, &BEFORE)), "{:?}", wide.last());
+    assert!(tall.last().is_some_and(|shown| like(shown, &AFTER)), "{:?}", tall.last());
     assert_eq!(session.times_asked(), 1, "the agent is asked once");
     program.terminate(Duration::from_secs(20)).await?;
     f.scenario.site.stop().await

@@ -27,7 +27,7 @@ const shape = <T>(name: string, of: Shape<T>, optional: string[] = []): Check =>
 };
 
 const status = shape<wire.Status>('Status', {
-  protocol: number, version: text, pid: number, tray: one(wire.TRAY_STATES), server: or(null, text), sso: truth,
+  protocol: number, version: text, pid: number, tray: one(wire.TRAY_STATES), server: or(null, text), sso: truth, ssoFailure: or(null, text),
   link: one(wire.LINK_STATES),
   person: or(null, shape<wire.Person>('Person', { login: text, name: text, dn: text })),
   agent: shape<wire.AgentState>('AgentState', { ready: truth, reason: text, since: time }, ['reason', 'since']),
@@ -36,8 +36,8 @@ const status = shape<wire.Status>('Status', {
   interactions: many(shape<wire.Interaction>('Interaction', {
     id: text, medium: one(wire.MEDIA), from: text, to: text, progress: one(wire.PROGRESS), since: time,
     voice: one(wire.RECORDING_STATES), screen: one(wire.RECORDING_STATES), calls: many(one(wire.CALL_ACTIONS)),
-    recording: many(one(wire.RECORDING_ACTIONS)), attached: record,
-  }, ['attached'])),
+    holds: many(one(wire.HOLDS)), recording: many(one(wire.RECORDING_ACTIONS)), attached: record,
+  }, ['attached', 'holds'])),
   spool: shape<wire.Spool>('Spool', { waiting: number, waitingBytes: number, refused: number, freeBytes: number }),
   clockOffsetMs: or(null, number),
   problems: many(shape<wire.Problem>('Problem', { kind: one(wire.PROBLEM_KINDS), detail: text, since: time })),

@@ -8,6 +8,7 @@ export const RECORDING_STATES = ['off', 'recording', 'paused', 'failed'] as cons
 export const MEDIA = ['voice', 'chat', 'email', 'work-item'] as const;
 export const PROGRESS = ['ringing', 'established', 'held', 'ended'] as const;
 export const CALL_ACTIONS = ['answer', 'hold', 'retrieve', 'hang-up'] as const;
+export const HOLDS = ['agent', 'agents-phone', 'other-party', 'unknown'] as const;
 export const RECORDING_ACTIONS = ['start', 'pause', 'resume', 'stop'] as const;
 export const PROBLEM_KINDS = [
   'link', 'refused', 'capture', 'disk-low', 'disk-full', 'upload-refused', 'upload-backlog', 'clock', 'key-store',
@@ -21,6 +22,7 @@ export type RecordingState = (typeof RECORDING_STATES)[number];
 export type Medium = (typeof MEDIA)[number];
 export type Progress = (typeof PROGRESS)[number];
 export type CallAction = (typeof CALL_ACTIONS)[number];
+export type Hold = (typeof HOLDS)[number];
 export type RecordingAction = (typeof RECORDING_ACTIONS)[number];
 export type ProblemKind = (typeof PROBLEM_KINDS)[number];
 
@@ -42,6 +44,7 @@ export interface Interaction {
   voice: RecordingState;
   screen: RecordingState;
   calls: CallAction[];
+  holds?: Hold[];
   recording: RecordingAction[];
   attached?: Record<string, string>;
 }
@@ -53,6 +56,7 @@ export interface Status {
   tray: TrayState;
   server: string | null;
   sso: boolean;
+  ssoFailure: string | null;
   link: LinkState;
   person: Person | null;
   agent: AgentState;
@@ -84,6 +88,7 @@ export type Ask =
   | { do: 'agent'; ask: 'call'; interaction: string; action: CallAction }
   | { do: 'agent'; ask: 'recording'; interaction: string; action: RecordingAction; reason: string }
   | { do: 'history'; cursor?: string }
+  | { do: 'play'; interaction: string }
   | { do: 'quit'; now: boolean };
 
 export type Language = 'en' | 'de';
@@ -108,4 +113,7 @@ export interface HistoryItem {
   voice: string;
   screen: string;
 }
+/** What there is to replay; the addresses are on loopback. */
+export interface ReplayFile { kind: string; url: string; offsetMs: number; fromMs: number; toMs: number | null; monitor?: number }
+export interface Replay { files: ReplayFile[] }
 export interface HistoryPage { items: HistoryItem[]; next?: string | null }

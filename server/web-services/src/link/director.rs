@@ -337,7 +337,7 @@ mod tests {
             let event = Event {
                 interaction: InteractionId::new(),
                 at: Timestamp(n * 10),
-                what: What::CallHeld { by: "1001".into() },
+                what: What::CallHeld { by: "1001".into(), at_phone: false },
             };
             events::append(&mut write, &event, Timestamp(n * 10)).await.unwrap();
         }

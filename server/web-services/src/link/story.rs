@@ -5,7 +5,7 @@ use hindsight_model::event::{Announcement, Event, What};
 use hindsight_store::persons::PersonRole;
 use hindsight_wire::{
     InteractionId, Timestamp,
-    agent::{CallAction, InteractionView, Medium, Progress, RecordingState},
+    agent::{CallAction, Hold, InteractionView, Medium, Progress, RecordingState},
     component::RecordingAction,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +25,8 @@ pub struct Story {
     /// Since when it is so far as it is.
     since: Option<Timestamp>,
     answerable: bool,
-    /// DNs and numbers that hold the other.
-    holders: BTreeSet<String>,
+    /// DNs and numbers that hold the other, and whether they do at the phone itself.
+    holders: BTreeMap<String, bool>,
     voice: RecordingState,
     screens: BTreeMap<String, RecordingState>,
     paused: bool,
@@ -55,8 +55,8 @@ impl Story {
                 self.established = true;
                 self.since = Some(event.at);
             }
-            What::CallHeld { by } => {
-                self.holders.insert(by.clone());
+            What::CallHeld { by, at_phone } => {
+                self.holders.insert(by.clone(), *at_phone);
                 self.since = Some(event.at);
             }
             What::CallRetrieved { by } => {
@@ -125,6 +125,7 @@ impl Story {
             voice,
             screen,
             calls: self.call_actions(dn),
+            holds: self.holds(dn),
             recording: self.recording_actions(voice, screen, roles),
             attached: self.attached.clone(),
         })
@@ -144,12 +145,23 @@ impl Story {
                 vec![CallAction::Answer, CallAction::HangUp]
             }
             (Medium::Voice, false) => vec![CallAction::HangUp],
-            (Medium::Voice, true) if self.holders.contains(dn) => {
-                vec![CallAction::Retrieve, CallAction::HangUp]
-            }
-            (Medium::Voice, true) => vec![CallAction::Hold, CallAction::HangUp],
+            (Medium::Voice, true) => match self.holders.get(dn) {
+                None => vec![CallAction::Hold, CallAction::HangUp],
+                Some(false) => vec![CallAction::Retrieve, CallAction::HangUp],
+                // Only the phone can end a hold that it began.
+                Some(true) => vec![CallAction::HangUp],
+            },
             (Medium::Chat | Medium::Email | Medium::WorkItem, _) => Vec::new(),
         }
+    }
+
+    fn holds(&self, dn: &str) -> Vec<Hold> {
+        let hold = |(holder, at_phone): (&String, &bool)| match (holder == dn, at_phone) {
+            (true, false) => Hold::Agent,
+            (true, true) => Hold::AgentsPhone,
+            (false, _) => Hold::OtherParty,
+        };
+        self.holders.iter().map(hold).collect()
     }
 
     fn recording_actions(

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { InteractionDetail, MediaFile } from '../api';
-import { columns, damage, length, pauses, segmentAt, segments } from './timeline';
+import { breaks, columns, damage, length, pauses, segmentAt, segments } from './timeline';
 
 const file = (over: Partial<MediaFile>): MediaFile => ({
   id: 'v', capture: 'c', kind: 'voice', part: 1, offsetMs: 0, durationMs: 1000, state: 'ready', mediaUrl: '/m', pauses: [], ...over,
@@ -48,4 +48,13 @@ test('damage is told at its place in the call', () => {
   const peaks = { tracks: [], perSecond: 50, damaged: [{ fromMs: 2000, toMs: 3000 }, { fromMs: 9500, toMs: 9900 }] };
   expect(damage(segment!, peaks).map(({ from, to }) => [from, to])).toEqual([[2500, 3500]]);
   expect(damage(segment!, { tracks: [], perSecond: 50 })).toEqual([]);
+});
+
+test('the moment between two parts of one voice is shown, and not what lies between two recordings', () => {
+  const part = (id: string, offsetMs: number, capture = 'c') => file({ id, offsetMs, capture });
+  const shown = (files: MediaFile[]) => breaks(segments(detail(files))).map(({ from, to }) => [from, to]);
+  expect(shown([part('b', 1800), part('a', 0)])).toEqual([[1000, 1800]]);
+  expect(shown([part('a', 0), part('b', 1050)])).toEqual([]);
+  expect(shown([part('a', 0), part('b', 5000, 'd')])).toEqual([]);
+  expect(shown([part('a', 0), part('b', 900), part('c', 2500)])).toEqual([[1900, 2500]]);
 });

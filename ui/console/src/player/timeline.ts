@@ -70,6 +70,19 @@ export function pauses(all: Segment[]): Span[] {
     );
 }
 
+/** Parts that follow each other directly may be this far apart. */
+const SEAM = 100;
+
+/** Moments between two parts of one voice: its recorder broke off and went on, there or elsewhere. */
+export function breaks(all: Segment[]): Span[] {
+  const voices = all.filter((s) => s.kind === 'voice');
+  return voices.flatMap((next) => {
+    const before = voices.filter((s) => s.file.capture === next.file.capture && s.from < next.from);
+    const from = Math.max(...before.map((s) => s.to));
+    return before.length > 0 && next.from - from > SEAM ? [{ from, to: next.from, label: 'Nothing was recorded here' }] : [];
+  });
+}
+
 /** Where a voice is damaged, on the interaction's timeline. */
 export function damage(segment: Segment, peaks: Peaks): Span[] {
   return (peaks.damaged ?? [])

@@ -55,6 +55,11 @@ export class Mock implements Backend {
         return null;
       case 'history':
         return history(this.asked.get('history') ?? 'full', ask.cursor, NOW);
+      case 'play': {
+        // Whoever serves these pages may have it.
+        const url = `${location.origin}/tone.wav`;
+        return { files: [{ kind: 'voice', url, offsetMs: 0, fromMs: 0, toMs: 4000 }] };
+      }
       case 'agent':
         return this.change((next) => act(next, ask, new Date(this.now()).toISOString()));
       case 'quit':
@@ -98,6 +103,7 @@ function call(status: Status, interaction: Interaction, action: string, now: str
   if (action === 'answer') record(interaction, 'start');
   interaction.progress = action === 'hold' ? 'held' : 'established';
   interaction.calls = [action === 'hold' ? 'retrieve' : 'hold', 'hang-up'];
+  interaction.holds = action === 'hold' ? ['agent'] : [];
   interaction.since = now;
 }
 

@@ -44,6 +44,10 @@ export const de: Words = {
     title: 'Laufende Vorgänge', none: 'Im Moment nichts.', noneText: 'Anrufe, Chats und anderes erscheinen hier von selbst.',
     from: 'Von', to: 'An', voice: 'Sprache', screen: 'Bildschirm', controls: 'Anruf', recordingControls: 'Aufnahme',
     pauseHint: 'Anhalten betrifft Sprache und Bildschirm zugleich.',
+    holds: {
+      agent: 'Sie halten den Anruf.', 'agents-phone': 'Sie halten den Anruf am Telefon: dort holen Sie ihn zurück.',
+      'other-party': 'Die Gegenseite hält den Anruf.', unknown: '',
+    },
   },
   pause: {
     both: 'Weder Sprache noch Bildschirm werden aufgenommen.', byRule: 'Eine Regel verlangt es:',
@@ -53,7 +57,12 @@ export const de: Words = {
     title: 'Ihre Aufnahmen', started: 'Beginn', number: 'Nummer', length: 'Dauer', voice: 'Sprache', screen: 'Bildschirm', more: 'Mehr zeigen',
     none: 'Noch keine Aufnahmen.', loading: 'Lädt …', running: 'läuft',
     states: { complete: 'Vollständig', partial: 'Unvollständig', missing: 'Fehlt', pending: 'Unterwegs', none: 'Nicht aufgenommen' },
-    shut: 'Ihre Rolle erlaubt es nicht, eigene Aufnahmen zu sehen.',
+    shut: 'Ihre Rolle erlaubt es nicht, eigene Aufnahmen zu sehen.', play: 'Abspielen',
+  },
+  player: {
+    play: 'Abspielen', pause: 'Pause', close: 'Schließen', position: 'Stelle', screen: (n) => `Bildschirm ${n}`,
+    noVoice: 'Die Sprache lässt sich nicht abspielen. Versuchen Sie es gleich noch einmal.',
+    noScreen: 'Der Bildschirm lässt sich nicht abspielen. Bleibt es dabei, sagen Sie Ihrer IT: diesem Rechner fehlt vielleicht ein H.264-Decoder.',
   },
   health: {
     title: 'Zustand', well: 'Alles funktioniert.', problems: 'Probleme', since: 'seit', detail: 'Meldung:',

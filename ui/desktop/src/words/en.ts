@@ -57,6 +57,10 @@ export const en = {
     title: 'Current interactions', none: 'Nothing at the moment.', noneText: 'Calls, chats and other work appear here by themselves.',
     from: 'From', to: 'To', voice: 'Voice', screen: 'Screen', controls: 'Call', recordingControls: 'Recording',
     pauseHint: 'Pausing stops voice and screen together.',
+    holds: {
+      agent: 'You put the call on hold.', 'agents-phone': 'You put the call on hold at your phone: take it back there.',
+      'other-party': 'The other party put the call on hold.', unknown: '',
+    },
   },
   pause: {
     both: 'Neither voice nor screen is being recorded.', byRule: 'A rule asked for it:',
@@ -66,7 +70,12 @@ export const en = {
     title: 'Your recordings', started: 'Started', number: 'Number', length: 'Length', voice: 'Voice', screen: 'Screen', more: 'Show more',
     none: 'No recordings yet.', loading: 'Loading…', running: 'running',
     states: { complete: 'Complete', partial: 'Incomplete', missing: 'Missing', pending: 'Arriving', none: 'Not recorded' } as Record<string, string>,
-    shut: 'Your role does not include seeing your own recordings.',
+    shut: 'Your role does not include seeing your own recordings.', play: 'Play',
+  },
+  player: {
+    play: 'Play', pause: 'Pause', close: 'Close', position: 'Position', screen: (n: number) => `Screen ${n}`,
+    noVoice: 'The voice cannot be played. Try again in a moment.',
+    noScreen: 'The screen cannot be played. If this stays, tell your IT: this computer may lack an H.264 decoder.',
   },
   health: {
     title: 'Health', well: 'Everything works.', problems: 'Problems', since: 'since', detail: 'Says:',

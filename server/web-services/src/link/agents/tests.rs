@@ -4,7 +4,7 @@ use super::*;
 use hindsight_model::event::{Announcement, CallParty, EndCause};
 use hindsight_wire::{
     CaptureId,
-    agent::{CallAction, Medium, RecordingState},
+    agent::{CallAction, Hold, Medium, RecordingState},
     component::RecordingAction,
     manifest::Party,
 };
@@ -148,7 +148,7 @@ fn nothing_is_missed_and_nothing_comes_twice_whatever_happens_to_the_links() {
                     let id = calls[rng.random_range(0..calls.len())];
                     let what = match rng.random_range(0..6) {
                         0 => established(&seats[who].dn),
-                        1 => What::CallHeld { by: seats[who].dn.clone() },
+                        1 => What::CallHeld { by: seats[who].dn.clone(), at_phone: rng.random() },
                         2 => What::RecordingStarted { capture: CaptureId::new(), by: "full-time".into() },
                         3 => What::RecordingPaused { by: "ann".into(), reason: "card".into() },
                         4 => What::RecordingResumed { by: "ann".into() },
@@ -258,8 +258,20 @@ fn an_agent_sees_what_they_can_do_at_each_step() {
         (Progress::Established, vec![CallAction::Hold, CallAction::HangUp])
     );
     assert_eq!(view.recording, [RecordingAction::Start]);
-    let view = after(What::CallHeld { by: "1001".into() }).unwrap();
+    let held = |by: &str, at_phone| What::CallHeld { by: by.into(), at_phone };
+    let view = after(held("1001", false)).unwrap();
     assert_eq!((view.progress, view.calls), (Progress::Held, vec![CallAction::Retrieve, CallAction::HangUp]));
+    assert_eq!(view.holds, [Hold::Agent]);
+    after(What::CallRetrieved { by: "1001".into() });
+    let view = after(held("1001", true)).unwrap();
+    assert_eq!((view.progress, view.calls), (Progress::Held, vec![CallAction::HangUp]), "only the phone can");
+    assert_eq!(view.holds, [Hold::AgentsPhone]);
+    after(What::CallRetrieved { by: "1001".into() });
+    let view = after(held("2001", true)).unwrap();
+    assert_eq!((view.progress, view.calls), (Progress::Held, vec![CallAction::Hold, CallAction::HangUp]));
+    assert_eq!(view.holds, [Hold::OtherParty]);
+    let view = after(What::CallRetrieved { by: "2001".into() }).unwrap();
+    assert!(view.progress == Progress::Established && view.holds.is_empty());
     let view = after(What::RecordingStarted { capture: CaptureId::new(), by: "ann".into() }).unwrap();
     assert_eq!(view.voice, RecordingState::Recording);
     assert_eq!(after(over()), None);
