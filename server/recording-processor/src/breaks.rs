@@ -3,8 +3,8 @@
 use crate::{completeness::Evidence, spans::uncovered};
 use hindsight_wire::Timestamp;
 
-/// What lies between two parts that follow each other directly, milliseconds.
-const SEAM_MS: i64 = 100;
+/// What lies between two parts that follow each other directly, milliseconds: a packet.
+const SEAM_MS: i64 = 20;
 
 /// The moments without voice between two parts, for people; `None`: there is none. `why`: the last failure.
 pub fn of(evidence: &Evidence, started_at: Timestamp, why: Option<&str>) -> Option<String> {
@@ -17,7 +17,7 @@ pub fn of(evidence: &Evidence, started_at: Timestamp, why: Option<&str>) -> Opti
         format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
     };
     let spans: Vec<String> =
-        between.map(|hole| format!("from {} to {}", place(hole.from), place(hole.to))).collect();
+        between.map(|hole| format!("for {} ms at {}", hole.ms(), place(hole.from))).collect();
     let why = why.unwrap_or("the recorder was interrupted");
     (!spans.is_empty()).then(|| format!("{why}: nothing was recorded {}", spans.join(", ")))
 }

@@ -492,7 +492,7 @@ pub(crate) mod tests {
             let recording = owned.recording.id();
             event(10, What::RecordingOpened { recording, capture: owned.recording.manifest.capture })
         };
-        let listed = "the media server was lost: nothing was recorded from 0:30.0 to 0:31.0";
+        let listed = "the media server was lost: nothing was recorded for 1000 ms at 0:30.0";
         // Part 1 comes when the dead server is back, its announcement with it or before it.
         let without = now(&facts(&events, vec![second.clone()]), 61);
         assert_eq!((without.voice, without.gaps.len()), (Completeness::Pending, 0));

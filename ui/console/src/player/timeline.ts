@@ -71,7 +71,7 @@ export function pauses(all: Segment[]): Span[] {
 }
 
 /** Parts that follow each other directly may be this far apart. */
-const SEAM = 100;
+const SEAM = 20;
 
 /** Moments between two parts of one voice: its recorder broke off and went on, there or elsewhere. */
 export function breaks(all: Segment[]): Span[] {
