@@ -42,7 +42,7 @@ enum Stage {
     /// The media leg of this side is invited.
     Reserving(Side),
     /// The phones are asked.
-    Asking(Asking),
+    Asking(Box<Asking>),
 }
 
 #[derive(Default)]
@@ -234,7 +234,7 @@ impl Call {
         for side in Side::BOTH {
             self.ask_to_move(&mut asking, side);
         }
-        moving.stage = Stage::Asking(asking);
+        moving.stage = Stage::Asking(Box::new(asking));
         self.set_change(Some(Change::Moving(moving)));
     }
 

@@ -789,11 +789,11 @@ fn lost(bench: &mut Bench) -> Vec<String> {
 }
 
 fn last_order(bench: &Bench) -> Order {
-    let orders = bench.seen.iter().filter_map(|action| match action {
+    let mut orders = bench.seen.iter().filter_map(|action| match action {
         Action::Order { order, .. } => Some(order.clone()),
         _ => None,
     });
-    orders.last().unwrap()
+    orders.next_back().unwrap()
 }
 
 #[test]
