@@ -9,7 +9,7 @@ build_packages=(build-essential pkg-config nasm cmake perl libxcb1-dev libxcb-ra
 demo_packages=(baresip-core asterisk-core-sounds-en-wav ffmpeg xvfb x11-utils x11-xserver-utils xterm openssl curl)
 test_packages=("${demo_packages[@]}" iproute2 sip-tester tshark faketime strace chromium python3-venv imagemagick sqlite3
     sway swaybg pipewire wireplumber xdg-desktop-portal xdg-desktop-portal-wlr dbus-daemon dbus-bin
-    fonts-dejavu-core gnome-keyring gstreamer1.0-libav libsecret-tools openbox systemd webkit2gtk-driver xfce4-notifyd xfce4-panel
+    fonts-dejavu-core gnome-keyring libsecret-tools openbox systemd webkit2gtk-driver xfce4-notifyd xfce4-panel
     xfce4-session xfwm4 xserver-xorg-core xserver-xorg-video-dummy)
 check_packages=(gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64)
 desktop_packages=(build-essential pkg-config libwebkit2gtk-4.1-dev libayatana-appindicator3-dev librsvg2-dev libxdo-dev)

@@ -4,10 +4,9 @@ use super::{
     Service,
     seat::{SigningIn, Why},
 };
-use crate::{controller::Input, replay::Access, sign_in::Credentials, single_sign_on::Waiting};
+use crate::{controller::Input, sign_in::Credentials, single_sign_on::Waiting};
 use hindsight_local::{Asked, Reply};
 use hindsight_wire::{
-    InteractionId,
     agent::{AgentAction, ProblemKind},
     local::Ask,
 };
@@ -36,7 +35,6 @@ impl Service {
             Ask::BeginSso { dn } => self.begin_in_browser(dn, reply),
             Ask::EndSso { code } => self.end_in_browser(Zeroizing::new(code.0), reply),
             Ask::History { cursor } => self.history(cursor.as_deref(), reply),
-            Ask::Play { interaction } => self.play(interaction, reply),
             Ask::Restarted { cause } => {
                 tracing::warn!(cause, "restarted by the watchdog");
                 self.restarted_at = Some(Instant::now());
@@ -133,22 +131,6 @@ impl Service {
         let Ok(url) = url else { return reply.failed("the address of the server is none") };
         let asked = client.get(url).bearer_auth(token).timeout(HISTORY_LIMIT);
         drop(tokio::spawn(async move { reply.answer(page(asked).await) }));
-    }
-
-    /// Asks the server what there is, in the background.
-    fn play(&self, interaction: InteractionId, reply: Reply) {
-        let token = self.greeting.lock().unwrap_or_else(PoisonError::into_inner).token.clone();
-        let (Some(token), Ok(client)) = (token, self.identity.http_client()) else {
-            return reply.failed("nobody is signed in");
-        };
-        let access = Access { client, address: self.address.clone(), token: Zeroizing::new(token) };
-        let replays = self.replays.clone();
-        drop(tokio::spawn(async move {
-            let opened = replays.open(access, interaction).await;
-            reply.answer(
-                opened.and_then(|replay| serde_json::to_value(replay).map_err(|error| error.to_string())),
-            );
-        }));
     }
 
     pub(super) fn answer(&mut self, ask: u64, result: Result<(), String>) {

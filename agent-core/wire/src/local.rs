@@ -3,7 +3,6 @@
 //! [`Message::Status`] first and after every change.
 
 use crate::{
-    InteractionId,
     agent::{AgentAction, AgentState, InteractionView, Problem},
     link::PROTOCOL_VERSION,
 };
@@ -77,11 +76,6 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cursor: Option<String>,
     },
-    /// Replay one of the agent's own interactions; answered with [`Replay`]. Another replay ends the one before.
-    Play {
-        /// Which.
-        interaction: InteractionId,
-    },
     /// The watchdog started the recorder again; the server is told.
     Restarted {
         /// How the one before ended.
@@ -92,34 +86,6 @@ pub enum Ask {
         /// Also in the middle of a recording.
         now: bool,
     },
-}
-
-/// What there is to replay of an interaction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Replay {
-    /// Voice first, in order of time.
-    pub files: Vec<ReplayFile>,
-}
-
-/// One recording to replay.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReplayFile {
-    /// `voice` or `screen`.
-    pub kind: String,
-    /// On loopback, by range; good for this recording, for whoever knows it, and for a while only.
-    pub url: String,
-    /// Start of the media after the interaction's start, milliseconds.
-    pub offset_ms: i64,
-    /// What of the media is this interaction's, milliseconds of media time; a capture may serve several. To its end, when
-    /// that is not known.
-    pub from_ms: u64,
-    /// See `from_ms`.
-    pub to_ms: Option<u64>,
-    /// Of a screen: which.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub monitor: Option<u32>,
 }
 
 /// From the recorder.

@@ -9,11 +9,10 @@ use crate::{
 };
 use axum::{Json, Router, extract::State, routing::get};
 use hindsight_model::event::{Event, What};
-use hindsight_search::{Cursor, Filter, Page, Scope, find, may_see};
+use hindsight_search::{Cursor, Filter, Page, find, may_see};
 use hindsight_store::{
     Connection, StoreError, audit, events,
     interactions::{self, Interaction},
-    persons::Person,
     recordings::{self, Owned},
     uploads,
 };
@@ -242,7 +241,7 @@ pub(crate) async fn list(
         "agent": filter.agent, "number": filter.number, "from": filter.from, "to": filter.to,
         "more": filter.after.is_some(), "found": page.items.len(),
     });
-    record(&app, &user.0, "interaction.search", "", details).await?;
+    record(&app, &user, "interaction.search", "", details).await?;
     Ok(Json(InteractionPage::of(&page)))
 }
 
@@ -258,18 +257,8 @@ pub(crate) async fn detail(
     user: User,
     Named(id): Named<InteractionId>,
 ) -> Result<Json<InteractionDetail>, ApiError> {
-    view(&app, &user.0, &user.scope(), id).await.map(Json)
-}
-
-/// What there is to see of an interaction for whoever has this scope; written down.
-pub(crate) async fn view(
-    app: &App,
-    person: &Person,
-    scope: &Scope,
-    id: InteractionId,
-) -> Result<InteractionDetail, ApiError> {
     let mut db = app.database.read().await?;
-    if !may_see(&mut db, scope, id).await? {
+    if !may_see(&mut db, &user.scope(), id).await? {
         return Err(ApiError::not_found());
     }
     let this = interactions::by_id(&mut db, id).await?.ok_or_else(ApiError::not_found)?;
@@ -278,31 +267,31 @@ pub(crate) async fn view(
     let owned = recordings::of_interaction(&mut db, id).await?;
     let media_files = media_files(&mut db, &this, &log, owned).await?;
     drop(db);
-    record(app, person, "interaction.view", &id.to_string(), serde_json::Value::Null).await?;
+    record(&app, &user, "interaction.view", &id.to_string(), serde_json::Value::Null).await?;
     let gap = |gap: &interactions::Gap| GapView {
         kind: gap.kind.as_str(),
         dn: Some(gap.dn.clone()).filter(|dn| !dn.is_empty()),
         reason: gap.reason.clone(),
     };
-    Ok(InteractionDetail {
+    Ok(Json(InteractionDetail {
         summary: summary(&this),
         media_files,
         gaps: this.gaps.iter().map(gap).collect(),
         attached: attached(&log),
         event_history: history(&this, &log),
-    })
+    }))
 }
 
 /// Writes down what a person did.
 pub(crate) async fn record(
     app: &App,
-    person: &Person,
+    user: &User,
     action: &str,
     object: &str,
     details: serde_json::Value,
 ) -> Result<(), ApiError> {
     let mut write = app.database.write().await?;
-    let actor = &person.login;
+    let actor = &user.0.login;
     audit::append(&mut write, &audit::Record { at: Timestamp::now(), actor, action, object, details })
         .await?;
     write.commit().await?;

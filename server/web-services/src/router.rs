@@ -40,8 +40,7 @@ pub fn router(app: App) -> Router {
         .merge(updates::routes())
         .merge(uploads::routes())
         .merge(manifests::routes())
-        .merge(media::routes())
-        .merge(history::media_routes());
+        .merge(media::routes());
     timed
         .merge(streaming)
         .fallback(console::serve)

@@ -14,7 +14,6 @@ mod local_api;
 mod network;
 mod network_faults;
 mod outage;
-mod own_recordings;
 mod package;
 mod package_server;
 mod package_update;

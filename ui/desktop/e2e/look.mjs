@@ -12,13 +12,7 @@ const shots = process.argv[2];
 const site = new URL('../dist-mock/', import.meta.url).pathname;
 const csp = JSON.parse(readFileSync(new URL('../../../src-tauri/tauri.conf.json', import.meta.url), 'utf8')).app.security.csp;
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
-// Four seconds of silence, as the recorder would pass them on: 8 kHz, mono, 8 bit.
-const tone = Buffer.alloc(44 + 32_000, 0x80);
-tone.write('RIFF', 0), tone.writeUInt32LE(tone.length - 8, 4), tone.write('WAVEfmt ', 8), tone.writeUInt32LE(16, 16);
-[[1, 20], [1, 22], [1, 32], [8, 34]].forEach(([value, at]) => tone.writeUInt16LE(value, at));
-tone.writeUInt32LE(8000, 24), tone.writeUInt32LE(8000, 28), tone.write('data', 36), tone.writeUInt32LE(32_000, 40);
 const server = createServer((request, response) => {
-  if (request.url === '/tone.wav') return response.writeHead(200, { 'content-type': 'audio/wav', 'content-length': tone.length }).end(tone);
   const path = join(site, normalize(new URL(request.url, 'http://localhost').pathname));
   const file = path.endsWith('/') ? join(path, 'index.html') : path;
   if (!existsSync(file)) return response.writeHead(404).end();
@@ -92,19 +86,6 @@ try {
     await open(path, mock, '&lang=de');
     await look();
   }
-
-  // A recording of one's own, by the keyboard.
-  await open('history', 'idle');
-  await page.getByRole('button', { name: /^Play:/ }).first().press('Enter');
-  await page.getByRole('button', { name: 'Play', exact: true }).waitFor();
-  await look();
-  await page.getByRole('button', { name: 'Play', exact: true }).press('Enter');
-  await page.waitForFunction(() => Number(document.querySelector('.player input')?.value) > 1000);
-  await page.getByRole('button', { name: 'Pause', exact: true }).press('Enter');
-  await page.getByRole('slider', { name: 'Position' }).press('Home');
-  expect('the beginning is sought', (await page.getByRole('slider', { name: 'Position' }).inputValue()) === '0');
-  await page.getByRole('button', { name: 'Close' }).press('Enter');
-  expect('the focus goes back to what was played', await page.evaluate(() => document.activeElement?.id.startsWith('play-')));
 
   // The keyboard alone: sign in, pause, resume, sign out.
   await open('workspace', 'signed-out');

@@ -88,7 +88,6 @@ export type Ask =
   | { do: 'agent'; ask: 'call'; interaction: string; action: CallAction }
   | { do: 'agent'; ask: 'recording'; interaction: string; action: RecordingAction; reason: string }
   | { do: 'history'; cursor?: string }
-  | { do: 'play'; interaction: string }
   | { do: 'quit'; now: boolean };
 
 export type Language = 'en' | 'de';
@@ -113,7 +112,4 @@ export interface HistoryItem {
   voice: string;
   screen: string;
 }
-/** What there is to replay; the addresses are on loopback. */
-export interface ReplayFile { kind: string; url: string; offsetMs: number; fromMs: number; toMs: number | null; monitor?: number }
-export interface Replay { files: ReplayFile[] }
 export interface HistoryPage { items: HistoryItem[]; next?: string | null }

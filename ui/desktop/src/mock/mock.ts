@@ -55,11 +55,6 @@ export class Mock implements Backend {
         return null;
       case 'history':
         return history(this.asked.get('history') ?? 'full', ask.cursor, NOW);
-      case 'play': {
-        // Whoever serves these pages may have it.
-        const url = `${location.origin}/tone.wav`;
-        return { files: [{ kind: 'voice', url, offsetMs: 0, fromMs: 0, toMs: 4000 }] };
-      }
       case 'agent':
         return this.change((next) => act(next, ask, new Date(this.now()).toISOString()));
       case 'quit':

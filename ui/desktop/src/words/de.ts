@@ -57,12 +57,7 @@ export const de: Words = {
     title: 'Ihre Aufnahmen', started: 'Beginn', number: 'Nummer', length: 'Dauer', voice: 'Sprache', screen: 'Bildschirm', more: 'Mehr zeigen',
     none: 'Noch keine Aufnahmen.', loading: 'Lädt …', running: 'läuft',
     states: { complete: 'Vollständig', partial: 'Unvollständig', missing: 'Fehlt', pending: 'Unterwegs', none: 'Nicht aufgenommen' },
-    shut: 'Ihre Rolle erlaubt es nicht, eigene Aufnahmen zu sehen.', play: 'Abspielen',
-  },
-  player: {
-    play: 'Abspielen', pause: 'Pause', close: 'Schließen', position: 'Stelle', screen: (n) => `Bildschirm ${n}`,
-    noVoice: 'Die Sprache lässt sich nicht abspielen. Versuchen Sie es gleich noch einmal.',
-    noScreen: 'Der Bildschirm lässt sich nicht abspielen. Bleibt es dabei, sagen Sie Ihrer IT: diesem Rechner fehlt vielleicht ein H.264-Decoder.',
+    shut: 'Ihre Rolle erlaubt es nicht, eigene Aufnahmen zu sehen.',
   },
   health: {
     title: 'Zustand', well: 'Alles funktioniert.', problems: 'Probleme', since: 'seit', detail: 'Meldung:',

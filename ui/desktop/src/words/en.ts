@@ -70,12 +70,7 @@ export const en = {
     title: 'Your recordings', started: 'Started', number: 'Number', length: 'Length', voice: 'Voice', screen: 'Screen', more: 'Show more',
     none: 'No recordings yet.', loading: 'Loading…', running: 'running',
     states: { complete: 'Complete', partial: 'Incomplete', missing: 'Missing', pending: 'Arriving', none: 'Not recorded' } as Record<string, string>,
-    shut: 'Your role does not include seeing your own recordings.', play: 'Play',
-  },
-  player: {
-    play: 'Play', pause: 'Pause', close: 'Close', position: 'Position', screen: (n: number) => `Screen ${n}`,
-    noVoice: 'The voice cannot be played. Try again in a moment.',
-    noScreen: 'The screen cannot be played. If this stays, tell your IT: this computer may lack an H.264 decoder.',
+    shut: 'Your role does not include seeing your own recordings.',
   },
   health: {
     title: 'Health', well: 'Everything works.', problems: 'Problems', since: 'since', detail: 'Says:',
