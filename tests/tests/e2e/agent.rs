@@ -105,7 +105,7 @@ async fn the_desktop_holds_takes_back_pauses_and_hangs_up_a_real_call() -> Resul
     let view = shown(&client, |view| view.progress == Progress::Held).await?;
     assert_eq!((&view.calls[..], &view.holds[..]), (&[CallAction::HangUp][..], &[Hold::AgentsPhone][..]));
     let refused = call(&client, id, CallAction::Retrieve).await.expect_err("the phone holds");
-    assert!(refused.to_string().contains("take it back there"), "{refused}");
+    assert!(refused.to_string().contains("not possible now"), "{refused}");
     customer.hold().await?;
     let both = |view: &InteractionView| view.holds == [Hold::AgentsPhone, Hold::OtherParty];
     shown(&client, both).await?;
