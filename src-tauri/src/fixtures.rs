@@ -285,8 +285,8 @@ fn the_windows_fixtures_are_what_rust_sends() {
     let path = Path::new("../ui/desktop/src/fixtures/views.json");
     if std::env::var_os("HINDSIGHT_WRITE_FIXTURES").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &expected).unwrap();
+        std::fs::write(path, &expected).unwrap();
     }
-    let found = std::fs::read_to_string(&path).unwrap();
+    let found = std::fs::read_to_string(path).unwrap();
     assert!(found == expected, "{} is not what Rust sends: write it anew", path.display());
 }
