@@ -37,7 +37,7 @@ pub enum SdpError {
     #[error("not a session description")]
     Malformed,
     /// Nothing that we carry: 488.
-    #[error("no audio line that can be carried")]
+    #[error("no audio line in G.711, G.722 or Opus")]
     NothingInCommon,
 }
 
