@@ -7,7 +7,7 @@ mod siprec;
 mod support;
 
 use hindsight_media_server::Config;
-use hindsight_msml::{Command, Outcome};
+use hindsight_msml::{Command, Outcome, Params};
 use hindsight_seal::{
     HEADER_LEN, PrivateKey, SEGMENT_LEN, open_all, open_envelope, reseal_last, verify_detached,
 };
@@ -268,6 +268,35 @@ async fn a_call_is_relayed_and_recorded_and_a_pause_leaves_no_byte() {
         journal.contains("recording-opened") && journal.contains(&manifest.recording.to_string()),
         "{journal}"
     );
+}
+
+/// A phone speaks from its own 200 OK on, before the order to record is there; and its last words are on their way when
+/// the BYE comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recording_of_the_whole_call_has_its_first_and_its_last_packets() {
+    let mut server = Server::prepare(true);
+    server.start();
+    let mut caller = server.caller().await;
+    let mut call = Call::open(&mut caller).await;
+    call.talk(3, [0x11, 0x22]);
+    let whole = Params { whole: true, ..Params::default() };
+    assert!(caller.msml_with(&mut call.legs[0], call.id, Command::Start, whole).await.is_ok());
+    call.talk(3, [0x11, 0x22]);
+    for n in 0..30 {
+        for (side, tag) in [0x33, 0x44].into_iter().enumerate() {
+            let packet = rtp(side as u32 + 1, call.next + n, tag);
+            call.phones[side].send_to(&packet, call.legs[side].media).unwrap();
+        }
+    }
+    call.hang_up(&mut caller).await;
+    let manifests = server.manifests(1).await;
+    let (dir, manifest) = &manifests[0];
+    let media = server.open(dir);
+    assert_eq!([0x11, 0x22, 0x33, 0x44].map(|tag| packets(&media, tag)), [6, 6, 30, 30]);
+    for quality in &manifest.quality {
+        assert_eq!((quality.received, quality.lost, quality.state.as_str()), (36, 0, "ok"));
+    }
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

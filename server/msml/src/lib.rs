@@ -15,6 +15,7 @@
 //!       <hs:param name="reason" value="text"/>
 //!       <hs:param name="part" value="2"/>            of a run that another media server began
 //!       <hs:param name="paused" value="true"/>       it begins in a pause, as the run was
+//!       <hs:param name="whole" value="true"/>        of the whole call: with what was said just before the order
 //!     </hs:params>
 //!   </dialogstart>
 //! </msml>

@@ -142,6 +142,10 @@ impl Element {
                     let paused = param.required("value")?.parse();
                     params.paused = paused.map_err(|_| invalid("paused"))?;
                 }
+                "whole" => {
+                    let whole = param.required("value")?.parse();
+                    params.whole = whole.map_err(|_| invalid("whole"))?;
+                }
                 _ => {}
             }
         }
@@ -241,6 +245,7 @@ mod tests {
                 reason: Some("card\"number".into()),
                 part: Some(2),
                 paused: true,
+                whole: true,
             },
         }
     }

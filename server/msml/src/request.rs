@@ -39,6 +39,9 @@ pub struct Params {
     pub part: Option<u32>,
     /// Of a start: it begins in a pause, by whom and why the other parameters say.
     pub paused: bool,
+    /// Of a start: it records the whole call, so what the parties said since their answer and before this order belongs to
+    /// it.
+    pub whole: bool,
 }
 
 /// What the media server tells by itself: a recording has ended without a command (`msml.dialog.exit`).

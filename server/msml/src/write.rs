@@ -72,12 +72,14 @@ fn send(xml: &mut String, event: &str, dialog: &str, params: &str) {
 fn params(params: &Params) -> String {
     let part = params.part.map(|part| part.to_string());
     let paused = params.paused.then(|| "true".to_owned());
+    let whole = params.whole.then(|| "true".to_owned());
     let fields = [
         ("capture", &params.capture),
         ("by", &params.by),
         ("reason", &params.reason),
         ("part", &part),
         ("paused", &paused),
+        ("whole", &whole),
     ];
     let mut xml = String::new();
     for (name, value) in fields {

@@ -181,18 +181,24 @@ impl Task {
         match step {
             Step::Open => {
                 let token = self.tokens.fetch_add(1, Ordering::Relaxed);
-                self.recorder.open(token, self.subject(request)).await?;
+                if request.params.paused || !request.params.whole {
+                    // Nothing from before the order reaches it.
+                    self.tap(None).await;
+                }
+                let mut since_us = None;
+                if !request.params.paused {
+                    self.recorder.expect(token);
+                    since_us = self.tap(Some(token)).await.map(|(first_us, _)| first_us);
+                }
+                self.recorder.open(token, self.subject(request), since_us).await?;
                 if request.params.paused {
-                    // Not a packet reaches it before the pause is over.
                     let (by, reason) = pause_of(request);
                     self.recorder.pause(token, None, by, reason).await?;
-                } else {
-                    self.tap(Some(token)).await;
                 }
                 return Ok(Some(Dialog { name: request.dialog.name.clone(), token }));
             }
             Step::Pause(token) => {
-                let at_us = self.tap(None).await;
+                let at_us = self.tap(None).await.map(|(_, last_us)| last_us);
                 let (by, reason) = pause_of(request);
                 self.recorder.pause(*token, at_us, by, reason).await?;
             }
@@ -251,9 +257,9 @@ impl Task {
         }
     }
 
-    /// Sets the taps of both legs; returns the latest time from which they hold, if there is a leg.
-    async fn tap(&self, token: Option<u32>) -> Option<i64> {
-        let mut at_us = None;
+    /// Sets the taps of both legs; the first and the last of the times from which they hold, if there is a leg.
+    async fn tap(&self, token: Option<u32>) -> Option<(i64, i64)> {
+        let mut held: Option<(i64, i64)> = None;
         for (party, media) in self.legs.iter().enumerate() {
             let Some(Media { leg, .. }) = media else { continue };
             let tap = token.map(|capture| Tap {
@@ -261,9 +267,11 @@ impl Task {
                 capture,
                 party: party as u8,
             });
-            at_us = at_us.max(leg.tap(tap).await);
+            if let Some(at_us) = leg.tap(tap).await {
+                held = Some(held.map_or((at_us, at_us), |(first, last)| (first.min(at_us), last.max(at_us))));
+            }
         }
-        at_us
+        held
     }
 }
 

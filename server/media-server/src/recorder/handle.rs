@@ -57,6 +57,7 @@ impl Recorder {
             queue: queue.clone(),
             commands: receiver,
             runs: HashMap::new(),
+            expected: HashMap::new(),
             buffer: Vec::new(),
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || looped.run())?;
@@ -68,9 +69,21 @@ impl Recorder {
         &self.queue
     }
 
-    /// Opens a recording under a token of the caller's choice; its time 0 is when the thread does so.
-    pub async fn open(&self, token: u32, subject: Start) -> Result<Started, RecordError> {
-        let (recording, at) = self.ask(|reply| Command::Start(token, Box::new(subject), reply)).await?;
+    /// Keeps the packets of this token until its recording is opened, which must follow: nothing that is said while a slow
+    /// disk makes the file is lost.
+    pub fn expect(&self, token: u32) {
+        let _ = self.commands.send(Command::Expect(token));
+    }
+
+    /// Opens a recording under a token of the caller's choice. Its time 0 is `since_us`; absent: when the thread opens it.
+    pub async fn open(
+        &self,
+        token: u32,
+        subject: Start,
+        since_us: Option<i64>,
+    ) -> Result<Started, RecordError> {
+        let start = |reply| Command::Start(token, Box::new(subject), since_us, reply);
+        let (recording, at) = self.ask(start).await?;
         Ok(Started { recording, at })
     }
 

@@ -20,19 +20,25 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 /// Time between two turns: what a killed process loses beside the unsealed segment.
 const TICK: Duration = Duration::from_millis(50);
 /// Time between two turns without a capture; commands wake the loop at once.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// Most packets that wait for one recording: some ten seconds of both parties.
+const MAX_WAITING: usize = 1_000;
+
 /// Answers a command.
 pub type Reply<T> = oneshot::Sender<Result<T, RecordError>>;
 
 /// What the control side asks of the loop.
 pub enum Command {
-    /// Open a recording; its time 0 is now.
-    Start(u32, Box<Subject>, Reply<(RecordingId, Timestamp)>),
+    /// A recording will be opened: its packets are kept until then.
+    Expect(u32),
+    /// Open a recording; its time 0 is this one, absent: now.
+    Start(u32, Box<Subject>, Option<i64>, Reply<(RecordingId, Timestamp)>),
     /// Silence from this time on: by whom, why.
     Pause(u32, Option<i64>, String, String, Reply<()>),
     /// Go on.
@@ -43,6 +49,13 @@ pub enum Command {
     Stop(u32, Reply<()>),
 }
 
+/// A packet whose recording is not open yet.
+pub(super) struct Waiting {
+    side: usize,
+    at_us: i64,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
 /// Everything the loop owns.
 pub(super) struct Loop {
     pub spool: Spool,
@@ -51,6 +64,8 @@ pub(super) struct Loop {
     pub queue: Arc<TapQueue>,
     pub commands: mpsc::Receiver<Command>,
     pub runs: HashMap<u32, Run>,
+    /// Packets of recordings that are about to be opened.
+    pub expected: HashMap<u32, Vec<Waiting>>,
     pub buffer: Vec<u8>,
 }
 
@@ -66,8 +81,10 @@ impl Loop {
             };
             match self.commands.recv_timeout(wait) {
                 Ok(command) => {
-                    // What was queued before the command belongs before it.
-                    self.drain();
+                    // What was queued before the command belongs before it, but to one who is expected.
+                    if !matches!(command, Command::Expect(_)) {
+                        self.drain();
+                    }
                     self.apply(command);
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -93,8 +110,16 @@ impl Loop {
         let (spool, site) = (&self.spool, &*self.site);
         let before = self.runs.len();
         for packet in tap::packets(&self.buffer) {
-            let Some(run) = self.runs.get_mut(&packet.capture) else { continue };
             let side = usize::from(packet.party);
+            let Some(run) = self.runs.get_mut(&packet.capture) else {
+                if let Some(waiting) = self.expected.get_mut(&packet.capture)
+                    && waiting.len() < MAX_WAITING
+                {
+                    let bytes = Zeroizing::new(packet.bytes.to_vec());
+                    waiting.push(Waiting { side, at_us: packet.at_us, bytes });
+                }
+                continue;
+            };
             if let Err(error) = run.packet(spool, site, side, packet.at_us, packet.bytes) {
                 run.failed(packet.capture, site, &error);
                 self.runs.remove(&packet.capture);
@@ -127,8 +152,10 @@ impl Loop {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::Start(token, subject, reply) => {
-                let _ = reply.send(self.start(token, *subject));
+            Command::Expect(token) => drop(self.expected.insert(token, Vec::new())),
+            Command::Start(token, subject, since_us, reply) => {
+                let waiting = self.expected.remove(&token).unwrap_or_default();
+                let _ = reply.send(self.start(token, *subject, since_us, &waiting));
             }
             Command::Pause(token, at_us, by, reason, reply) => {
                 let at_us = at_us.unwrap_or_else(|| self.clock.now_us());
@@ -149,9 +176,20 @@ impl Loop {
         }
     }
 
-    fn start(&mut self, token: u32, subject: Subject) -> Result<(RecordingId, Timestamp), RecordError> {
-        let (now_us, now) = (self.clock.now_us(), Timestamp::now());
-        let run = Run::start(&self.spool, &*self.site, subject, now_us, now)?;
+    fn start(
+        &mut self,
+        token: u32,
+        subject: Subject,
+        since_us: Option<i64>,
+        waiting: &[Waiting],
+    ) -> Result<(RecordingId, Timestamp), RecordError> {
+        let now_us = self.clock.now_us();
+        let origin_us = since_us.unwrap_or(now_us);
+        let at = Timestamp(Timestamp::now().0 - (now_us - origin_us));
+        let mut run = Run::start(&self.spool, &*self.site, subject, origin_us, at)?;
+        for Waiting { side, at_us, bytes } in waiting {
+            run.packet(&self.spool, &*self.site, *side, *at_us, bytes)?;
+        }
         let started = (run.recording(), run.started_at());
         self.runs.insert(token, run);
         Ok(started)

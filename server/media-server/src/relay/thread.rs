@@ -1,11 +1,13 @@
 //! The relay's loop.
 //!
 //! Priorities: packets that are ready, then commands. A command is confirmed after the batch in which it was found, so
-//! that no packet is handled by an older setting once the confirmation is out.
+//! that no packet is handled by an older setting once the confirmation is out. What has arrived before a command is
+//! read before it: a call's last packets are in its recording, and none of a pause comes in with its end.
 
 use crate::{
     clock::MonotonicClock,
     relay::{
+        early::Early,
         epoll::{Epoll, Events, Waker},
         latch::{Latch, Peer},
         ports::SocketPair,
@@ -23,6 +25,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
+/// Packets of one socket that are read ahead of a command; a flood cannot hold it up.
+const MAX_READ_AHEAD: usize = 512;
 /// Larger datagrams are no media that is negotiated here.
 const MAX_DATAGRAM: usize = 2048;
 const WAKE_TOKEN: u64 = u64::MAX;
@@ -50,7 +54,8 @@ pub enum Command {
     Peer(u32, Option<Peer>),
     /// The other leg of the conference, to which its packets go until either is removed.
     Join(u32, u32),
-    /// Begin or end recording; confirmed with the time from which it holds.
+    /// Begin or end recording; confirmed with the time from which it holds: a recording begins with the first packet
+    /// that waited for it.
     Tap(u32, Option<Tap>, oneshot::Sender<i64>),
     /// Close the sockets; the slot is free afterwards.
     Remove(u32),
@@ -63,10 +68,25 @@ struct Leg {
     receives: bool,
     other: Option<u32>,
     tap: Option<Tap>,
+    early: Early,
+    /// Waited for: not before it is known whose packets to take, so that the first ones wait in the socket.
+    heard: bool,
     counters: Arc<LegCounters>,
 }
 
 impl Leg {
+    /// For the recorder, if there is one; else kept for a moment.
+    fn record(&mut self, at_us: i64, bytes: &[u8]) {
+        match &self.tap {
+            None => self.early.put(at_us, bytes),
+            Some(tap) => {
+                if !tap.put(at_us, bytes) {
+                    self.counters.dropped.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    }
+
     /// Sends to the party; a full socket buffer or an unreachable party loses the packet, as on any network.
     fn send(&self, rtcp: bool, bytes: &[u8]) {
         let (socket, latch) =
@@ -127,34 +147,40 @@ impl Loop {
         }
     }
 
-    fn receive(&mut self, slot: usize, rtcp: bool, now_us: i64) {
-        let Some(Some(leg)) = self.legs.get_mut(slot) else { return };
+    /// Reads one packet; false when none is there.
+    fn receive(&mut self, slot: usize, rtcp: bool, now_us: i64) -> bool {
+        let Some(Some(leg)) = self.legs.get_mut(slot) else { return false };
         let (socket, latch): (&UdpSocket, _) =
             if rtcp { (&leg.sockets.rtcp, &mut leg.rtcp) } else { (&leg.sockets.rtp, &mut leg.rtp) };
-        let Ok((length, from)) = socket.recv_from(&mut self.buffer[..]) else { return };
+        let Ok((length, from)) = socket.recv_from(&mut self.buffer[..]) else { return false };
         if !latch.accepts(from) {
             leg.counters.foreign.fetch_add(1, Relaxed);
-            return;
+            return true;
         }
         let bytes = &self.buffer[..length];
         if length < 8 || length == MAX_DATAGRAM || bytes[0] >> 6 != 2 {
             leg.counters.malformed.fetch_add(1, Relaxed);
-            return;
+            return true;
         }
         // Taken from the negotiated address whatever the direction says: between an answer and its re-INVITE the
         // party already speaks.
         if let Some(Some(other)) = leg.other.and_then(|other| self.legs.get(other as usize)) {
             other.send(rtcp, bytes);
         }
-        let Some(Some(leg)) = self.legs.get(slot) else { return };
-        if rtcp {
-            return;
+        if !rtcp && let Some(Some(leg)) = self.legs.get_mut(slot) {
+            leg.counters.received.fetch_add(1, Relaxed);
+            leg.record(now_us, &self.buffer[..length]);
         }
-        leg.counters.received.fetch_add(1, Relaxed);
-        if let Some(tap) = &leg.tap
-            && !tap.put(now_us, bytes)
-        {
-            leg.counters.dropped.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Reads what has arrived.
+    fn read_ahead(&mut self, slot: u32) {
+        let now_us = self.clock.now_us();
+        for _ in 0..MAX_READ_AHEAD {
+            if !self.receive(slot as usize, false, now_us) {
+                return;
+            }
         }
     }
 
@@ -172,48 +198,73 @@ impl Loop {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Add(slot, sockets, counters) => self.add(slot, sockets, counters),
-            Command::Peer(slot, peer) => {
-                if let Some(leg) = self.leg(slot) {
-                    leg.rtp.negotiate(peer.map(|peer| peer.rtp));
-                    leg.rtcp.negotiate(peer.map(|peer| peer.rtcp));
-                    leg.receives = peer.is_some_and(|peer| peer.receives);
-                }
-            }
+            Command::Peer(slot, peer) => self.negotiate(slot, peer),
             Command::Join(slot, other) => {
                 if let Some(leg) = self.leg(slot) {
                     leg.other = Some(other);
                 }
             }
             Command::Tap(slot, tap, confirm) => {
-                if let Some(leg) = self.leg(slot) {
-                    leg.tap = tap;
-                }
-                let _ = confirm.send(self.clock.now_us());
+                let _ = confirm.send(self.tap(slot, tap));
             }
             Command::Remove(slot) => self.remove(slot),
         }
     }
 
     fn add(&mut self, slot: u32, sockets: SocketPair, counters: Arc<LegCounters>) {
-        let token = u64::from(slot) << 1;
-        let added = self
-            .epoll
-            .add(sockets.rtp.as_fd(), token)
-            .and_then(|()| self.epoll.add(sockets.rtcp.as_fd(), token | 1));
-        if let Err(error) = added {
-            tracing::error!(%error, "a leg's sockets cannot be waited for");
-        }
         let place = slot as usize;
         if self.legs.len() <= place {
             self.legs.resize_with(place + 1, || None);
         }
-        let (rtp, rtcp) = (Latch::default(), Latch::default());
-        self.legs[place] =
-            Some(Leg { sockets, rtp, rtcp, receives: false, other: None, tap: None, counters });
+        self.legs[place] = Some(Leg {
+            sockets,
+            rtp: Latch::default(),
+            rtcp: Latch::default(),
+            receives: false,
+            other: None,
+            tap: None,
+            early: Early::default(),
+            heard: false,
+            counters,
+        });
+    }
+
+    fn negotiate(&mut self, slot: u32, peer: Option<Peer>) {
+        let Some(Some(leg)) = self.legs.get_mut(slot as usize) else { return };
+        leg.rtp.negotiate(peer.map(|peer| peer.rtp));
+        leg.rtcp.negotiate(peer.map(|peer| peer.rtcp));
+        leg.receives = peer.is_some_and(|peer| peer.receives);
+        if leg.heard || peer.is_none() {
+            return;
+        }
+        leg.heard = true;
+        let token = u64::from(slot) << 1;
+        let (rtp, rtcp) = (leg.sockets.rtp.as_fd(), leg.sockets.rtcp.as_fd());
+        if let Err(error) = self.epoll.add(rtp, token).and_then(|()| self.epoll.add(rtcp, token | 1)) {
+            tracing::error!(%error, "a leg's sockets cannot be waited for");
+        }
+    }
+
+    /// The time from which it holds.
+    fn tap(&mut self, slot: u32, tap: Option<Tap>) -> i64 {
+        self.read_ahead(slot);
+        let now_us = self.clock.now_us();
+        let Some(Some(leg)) = self.legs.get_mut(slot as usize) else { return now_us };
+        leg.tap = tap;
+        if leg.tap.is_none() {
+            leg.early.give_up();
+            return now_us;
+        }
+        let waited = leg.early.take(now_us);
+        for (at_us, bytes) in &waited {
+            leg.record(*at_us, bytes);
+        }
+        waited.first().map_or(now_us, |(at_us, _)| *at_us)
     }
 
     /// The slot will be given to another leg: nobody may go on sending to it.
     fn remove(&mut self, slot: u32) {
+        self.read_ahead(slot);
         let removed = self.legs.get_mut(slot as usize).and_then(Option::take);
         if let Some(other) = removed.and_then(|leg| leg.other)
             && let Some(other) = self.leg(other)

@@ -114,9 +114,20 @@ impl Caller {
         Self { sip, events, server, ids: Ids::from_os() }
     }
 
+    /// Sends an INVITE, takes it back as soon as it may, and waits for its final response.
+    pub async fn ask_and_cancel(&mut self, invite: Request) -> Response {
+        let id = self.sip.send_request(invite, Destination::udp(self.server)).await.unwrap();
+        self.sip.cancel(id).await.unwrap();
+        self.answer(id).await
+    }
+
     /// Sends a request and waits for its final response.
     pub async fn ask(&mut self, request: Request) -> Response {
         let id = self.sip.send_request(request, Destination::udp(self.server)).await.unwrap();
+        self.answer(id).await
+    }
+
+    async fn answer(&mut self, id: hindsight_sip::ClientTransactionId) -> Response {
         let wait = async {
             loop {
                 match self.events.recv().await.unwrap() {
@@ -207,13 +218,19 @@ impl Caller {
         interaction: InteractionId,
         command: Command,
     ) -> Outcome {
+        let params =
+            Params { by: Some("anna".into()), reason: Some("card number".into()), ..Params::default() };
+        self.msml_with(leg, interaction, command, params).await
+    }
+
+    pub async fn msml_with(
+        &mut self,
+        leg: &mut CallerLeg,
+        interaction: InteractionId,
+        command: Command,
+        params: Params,
+    ) -> Outcome {
         let dialog = MsmlDialog { conference: interaction.to_session_id(), name: "rec".into() };
-        let params = Params {
-            capture: None,
-            by: Some("anna".into()),
-            reason: Some("card number".into()),
-            ..Params::default()
-        };
         let body = hindsight_msml::write_request(&Msml { command, dialog, params });
         let request = leg.dialog.request(Method::Info).with_body(hindsight_msml::CONTENT_TYPE, body);
         let response = self.ask(request).await;

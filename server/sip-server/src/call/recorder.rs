@@ -29,6 +29,8 @@ pub struct Order {
     pub part: u32,
     /// Of a start: silence from the beginning.
     pub paused: bool,
+    /// Of a start: what was said just before it belongs to it.
+    pub whole: bool,
 }
 
 /// Why an order was not carried out, for people.
@@ -144,6 +146,7 @@ impl Recorder {
             reason: "policy of the DN".to_owned(),
             part: 1,
             paused: false,
+            whole: true,
         };
         self.pending = Some(Pending { order: order.clone(), request: None, also: None, until });
         order
@@ -176,7 +179,8 @@ impl Recorder {
                 return Err(Refusal::NotRecording);
             }
         };
-        let order = Order { serial: self.next_serial(), action, capture, by, reason, part: 1, paused: false };
+        let serial = self.next_serial();
+        let order = Order { serial, action, capture, by, reason, part: 1, paused: false, whole: false };
         self.pending = Some(Pending { order: order.clone(), request: Some(request), also: None, until });
         Ok(order)
     }
@@ -209,7 +213,7 @@ impl Recorder {
 
     fn confirm(&mut self, order: Order, request: Option<u64>) {
         self.note(&order);
-        let Order { serial: _, action, capture, by, reason, part: _, paused } = order;
+        let Order { serial: _, action, capture, by, reason, part: _, paused, whole: _ } = order;
         let (confirmed, what) = match action {
             // Nothing that was paused is said to run, not even for a moment: the screens follow what is said here.
             RecordingAction::Start if paused => {
@@ -302,6 +306,7 @@ impl Recorder {
             reason,
             part: running.part,
             paused,
+            whole: !paused,
         };
         self.running = Some(running);
         self.pending = Some(Pending { order: order.clone(), request, also, until });

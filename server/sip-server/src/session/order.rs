@@ -47,6 +47,7 @@ pub(super) fn body(interaction: InteractionId, order: &Order) -> String {
             reason: Some(shortened(&order.reason)),
             part: Some(order.part).filter(|part| *part > 1),
             paused: order.paused,
+            whole: order.whole,
         },
     })
 }
