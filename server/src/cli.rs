@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::commands::join::VOICE;
 use clap::{Args, Parser, Subcommand};
 use hindsight_model::{RecordingId, Role};
 use hindsight_store::api_tokens::Right;
@@ -28,9 +29,11 @@ pub enum Command {
     /// Shows or changes the site's configuration: persons, DNs, recording policy.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Lets desktops and components on other hosts enrol.
+    /// Lets desktops, and voice components on other hosts, enrol.
     #[command(subcommand)]
     Enrol(EnrolCommand),
+    /// Makes this host a voice component of a site that is on another host.
+    Join(JoinArguments),
     /// Lets other systems (chat, e-mail, CRM) announce interactions of agents or pause recordings.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -99,8 +102,7 @@ pub enum ConfigCommand {
 pub enum EnrolCommand {
     /// Prints an enrolment string, good for one device or for a number of them.
     New {
-        /// What the device is: desktop, media-server, sip-server, resource-manager, web-services, crypto-server,
-        /// recording-processor.
+        /// What the device is: desktop; or media-server, resource-manager, sip-server, for `join` on another host.
         #[arg(long, value_parser = device_kind)]
         kind: DeviceKind,
         /// How long it is good for.
@@ -112,6 +114,19 @@ pub enum EnrolCommand {
     },
     /// Makes every enrolment string worthless that was given out and is not used up.
     End,
+}
+
+#[derive(Args)]
+pub struct JoinArguments {
+    /// What `hindsight-server enrol new --kind …` printed on the site's first host.
+    #[arg(env = "HINDSIGHT_ENROLMENT", hide_env_values = true)]
+    pub enrolment: String,
+    /// What this host becomes: media-server, resource-manager, sip-server.
+    #[arg(long)]
+    pub role: Role,
+    /// Its name among the devices, for people; the host's own name when absent.
+    #[arg(long)]
+    pub name: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -185,6 +200,11 @@ fn right(text: &str) -> Result<Right, String> {
     found.ok_or_else(|| format!("no right `{text}`: announce or pause"))
 }
 
+/// A desktop, or what `join` makes of a host: nothing else is ever enrolled.
 fn device_kind(text: &str) -> Result<DeviceKind, String> {
-    serde_json::from_value(text.into()).map_err(|_| format!("no kind of device `{text}`"))
+    let kinds = VOICE.iter().map(|(_, kind)| *kind).chain([DeviceKind::Desktop]);
+    let found = kinds.into_iter().find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| {
+        format!("`{text}` cannot be enrolled: desktop, media-server, resource-manager or sip-server can")
+    })
 }

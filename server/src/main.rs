@@ -60,6 +60,7 @@ async fn run_command(command: Command, data: &DataDirectory) -> anyhow::Result<(
         Command::Init(arguments) => commands::init::init(data, &arguments).await,
         Command::Config(command) => commands::config::config(data, command).await,
         Command::Enrol(command) => commands::enrol::enrol(data, command).await,
+        Command::Join(arguments) => commands::join::join(data, &arguments).await,
         Command::Token(command) => commands::token::token(data, command).await,
         Command::Recording(command) => commands::recording::recording(data, command).await,
         Command::Key(command) => commands::key::key(data, command),

@@ -215,7 +215,9 @@ fn enrolment_strings_are_for_this_site_and_all_different() {
     let second = text(&data, &["enrol", "new", "--kind", "desktop"]);
     assert!(printed["desktopEnrolment"].as_str().unwrap().contains(&first.ca_sha256));
     assert!(!second.contains(&first.code));
-    assert!(refusal(&data, &["enrol", "new", "--kind", "toaster"]).contains("toaster"));
+    for kind in ["toaster", "web-services", "crypto-server"] {
+        assert!(refusal(&data, &["enrol", "new", "--kind", kind]).contains(kind));
+    }
 }
 
 const MEDIA: &[u8] = &[0x17; 20_000];
@@ -280,6 +282,55 @@ async fn a_recording_is_verified_exported_and_opened_and_damage_is_found() {
     bytes[9000] ^= 1;
     fs::write(&payload, bytes).unwrap();
     assert!(refusal(&data, &["recording", "verify", &name]).contains("another SHA-256 than in the manifest"));
+}
+
+/// How often this recording's export stands in the audit log.
+async fn audited_exports(data: &Path, id: RecordingId) -> usize {
+    let database = hindsight_store::Database::open(&data.join("store")).await.unwrap();
+    let mut read = database.read().await.unwrap();
+    let entries = hindsight_store::audit::of_object(&mut read, &id.to_string()).await.unwrap();
+    drop(read);
+    database.close().await;
+    entries.iter().filter(|entry| entry.action == "recording.export").count()
+}
+
+#[tokio::test]
+async fn an_export_that_is_refused_leaves_neither_a_file_nor_a_record() {
+    let (directory, _) = site(8443);
+    let data = directory.path().join("data");
+    let id = recorded(&data).await;
+    let (name, other) = (id.to_string(), RecordingId::new());
+    let out = directory.path().join("out");
+    let refused = |id: &str| refusal(&data, &["recording", "export", id, "--out", out.to_str().unwrap()]);
+    assert!(refused(&other.to_string()).contains("no recording"), "of a wrong id");
+    assert!(!out.exists(), "nothing is made for what is not there");
+    assert_eq!(audited_exports(&data, other).await, 0);
+    text(&data, &["recording", "export", &name, "--out", out.to_str().unwrap()]);
+    let listing = || {
+        let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let (files, sealed) = (listing(), fs::read(out.join(format!("{name}.sealed"))).unwrap());
+    assert!(files.iter().all(|file| file.to_string_lossy().starts_with(&name)), "{files:?}");
+    assert!(refused(&name).contains("exists"), "the second time");
+    assert_eq!(listing(), files);
+    assert_eq!(fs::read(out.join(format!("{name}.sealed"))).unwrap(), sealed);
+    assert_eq!(audited_exports(&data, id).await, 1);
+}
+
+#[test]
+fn a_host_joins_as_a_voice_component_or_is_told_why_not() {
+    let (directory, printed) = site(8443);
+    let elsewhere = directory.path().join("elsewhere");
+    let string = printed["desktopEnrolment"].as_str().unwrap();
+    assert!(refusal(&elsewhere, &["join", "--role", "crypto-server", string]).contains("crypto-server"));
+    assert!(
+        refusal(&elsewhere, &["join", "--role", "media-server", "hindsight:2:x"]).contains("hindsight:1:")
+    );
+    assert!(!elsewhere.exists(), "nothing is made for what is refused");
+    let data = directory.path().join("data");
+    assert!(refusal(&data, &["join", "--role", "media-server", string]).contains("already"));
 }
 
 struct Running(Child);

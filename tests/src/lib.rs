@@ -3,7 +3,7 @@
 //!
 //! - [`backlog`]: recordings that wait in a spool, with known bytes.
 //! - [`fleet`]: many small phones in one process, that measure what they do not hear.
-//! - [`netns`]: site and desktop in network namespaces, with a bad line between them.
+//! - [`netns`]: site, desktop and phones in network namespaces, with a bad or a plain line between them.
 //! - [`process`]: programs that end with their owner, and waiting for what they print.
 //! - [`site`]: a server on a fresh data directory, in one process or one per role.
 //! - [`phone`]: baresip, driven over its control socket.

@@ -75,6 +75,15 @@ pub struct Namespace {
     device: String,
 }
 
+/// Another host: a network namespace with a plain line (a veth pair) to this one, and no other way.
+pub struct Neighbour {
+    pub namespace: Namespace,
+    /// This host's address on the line.
+    pub here: String,
+    /// The other's.
+    pub there: String,
+}
+
 struct Line {
     faults: Mutex<Faults>,
     counters: Counters,
@@ -83,6 +92,12 @@ struct Line {
 
 impl Namespace {
     fn make(name: String, device: String) -> Result<Self> {
+        // SAFETY: no arguments, always succeeds.
+        let user = unsafe { libc::geteuid() };
+        ensure!(
+            user == 0,
+            "this test makes network namespaces, which needs root: run it as root or with sudo"
+        );
         ip(&["netns", "add", &name]).context("making a network namespace")?;
         let namespace = Self { name, device };
         namespace.ip(&["link", "set", "lo", "up"])?;
@@ -112,6 +127,34 @@ impl Drop for Namespace {
     }
 }
 
+impl Neighbour {
+    /// Makes it; `number` tells those of one test apart.
+    pub fn make(number: u32) -> Result<Self> {
+        let id = std::process::id();
+        let net = id % 250;
+        let (here, there) =
+            (format!("10.79.{net}.{}", 4 * number + 1), format!("10.79.{net}.{}", 4 * number + 2));
+        let device = format!("hsn{number}-{id}");
+        let namespace = Namespace::make(format!("hs{id}-n{number}"), device.clone())?;
+        let outside = format!("hsm{number}-{id}");
+        ip(&["link", "add", &outside, "type", "veth", "peer", "name", &device])?;
+        ip(&["link", "set", &device, "netns", &namespace.name])?;
+        ip(&["addr", "add", &format!("{here}/30"), "dev", &outside])?;
+        ip(&["link", "set", &outside, "up"])?;
+        namespace.ip(&["addr", "add", &format!("{there}/30"), "dev", &device])?;
+        namespace.ip(&["link", "set", &device, "up"])?;
+        Ok(Self { namespace, here, there })
+    }
+
+    /// Whether a TCP connection from there to an address is taken.
+    pub fn connects(&self, address: &str, port: u16) -> Result<bool> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace.name, "timeout", "5", "bash", "-c"]);
+        command.arg(format!("exec 3<>/dev/tcp/{address}/{port}"));
+        Ok(command.output().context("ip netns exec")?.status.success())
+    }
+}
+
 fn ip(arguments: &[&str]) -> Result<()> {
     run(Command::new("ip").args(arguments)).map(drop)
 }
@@ -119,12 +162,6 @@ fn ip(arguments: &[&str]) -> Result<()> {
 impl TwoHosts {
     /// Makes them; `seed` decides what the line does to which packet. Fails, and says so, where that is not allowed.
     pub fn make(seed: u64) -> Result<Self> {
-        // SAFETY: no arguments, always succeeds.
-        let user = unsafe { libc::geteuid() };
-        ensure!(
-            user == 0,
-            "this test makes network namespaces and TUN devices, which needs root: run it as root or with sudo"
-        );
         let id = std::process::id();
         let net = id % 250;
         let (site_address, desktop_address) = (format!("10.77.{net}.1"), format!("10.77.{net}.2"));

@@ -13,6 +13,20 @@ use tokio::{
     net::TcpStream,
 };
 
+/// Where a phone runs: this host at loopback, unless said otherwise.
+pub struct Seat {
+    /// Address that it listens at, for SIP, RTP and its control.
+    pub address: String,
+    /// Put before its command line (`ip netns exec …`).
+    pub wrapper: Vec<String>,
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self { address: "127.0.0.1".to_owned(), wrapper: Vec::new() }
+    }
+}
+
 /// How a phone is set up.
 pub struct PhoneConfig<'a> {
     /// DN: user part of its address of record.
@@ -42,25 +56,41 @@ pub struct Phone {
 impl Phone {
     /// Starts a phone in `dir` and waits until it is registered.
     pub async fn start(dir: &Path, config: &PhoneConfig<'_>) -> Result<Self> {
-        let mut phone = Self::start_unregistered(dir, config).await?;
+        Self::start_at(&Seat::default(), dir, config).await
+    }
+
+    /// The same somewhere else.
+    pub async fn start_at(seat: &Seat, dir: &Path, config: &PhoneConfig<'_>) -> Result<Self> {
+        let mut phone = Self::start_unregistered_at(seat, dir, config).await?;
         // The event may come before the control socket is there; the log is never too late.
         phone.program.wait_for_log("binding]", Duration::from_secs(15)).await.context("registering")?;
         Ok(phone)
     }
 
     pub async fn start_unregistered(dir: &Path, config: &PhoneConfig<'_>) -> Result<Self> {
+        Self::start_unregistered_at(&Seat::default(), dir, config).await
+    }
+
+    async fn start_unregistered_at(seat: &Seat, dir: &Path, config: &PhoneConfig<'_>) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let (sip_port, control_port) = (free_port()?, free_port()?);
-        std::fs::write(dir.join("config"), configuration(dir, config, sip_port, control_port))?;
+        // baresip takes the port after its own for TLS.
+        let next_is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok();
+        let sip_port = std::iter::repeat_with(free_port).take(20).filter_map(Result::ok).find(next_is_free);
+        let (sip_port, control_port) = (sip_port.context("no two free ports in a row")?, free_port()?);
+        std::fs::write(
+            dir.join("config"),
+            configuration(&seat.address, dir, config, (sip_port, control_port)),
+        )?;
         std::fs::write(dir.join("accounts"), account(config))?;
         std::fs::write(dir.join("contacts"), "")?;
+        let line: Vec<&str> = seat.wrapper.iter().map(String::as_str).chain(["baresip", "-f"]).collect();
         let mut program = Program::spawn(
             &format!("baresip {}", config.dn),
-            Command::new("baresip").arg("-f").arg(dir).current_dir(dir),
+            Command::new(line[0]).args(&line[1..]).arg(dir).current_dir(dir),
             &dir.join("baresip.log"),
         )?;
         let control = eventually("baresip's control socket", Duration::from_secs(10), || async {
-            Ok(TcpStream::connect(("127.0.0.1", control_port)).await?)
+            Ok(TcpStream::connect((seat.address.as_str(), control_port)).await?)
         })
         .await;
         let control = match control {
@@ -196,12 +226,17 @@ fn account(config: &PhoneConfig<'_>) -> String {
     )
 }
 
-fn configuration(dir: &Path, config: &PhoneConfig<'_>, sip_port: u16, control_port: u16) -> String {
+fn configuration(
+    address: &str,
+    dir: &Path,
+    config: &PhoneConfig<'_>,
+    (sip_port, control_port): (u16, u16),
+) -> String {
     let dn = config.dn;
     let mut text = format!(
         "poll_method epoll\n\
-         sip_listen 127.0.0.1:{sip_port}\n\
-         net_interface 127.0.0.1\n\
+         sip_listen {address}:{sip_port}\n\
+         net_interface {address}\n\
          audio_player aubridge,nil-{dn}\n\
          audio_source aufile,{speech}\n\
          audio_alert aubridge,alert-{dn}\n\
@@ -210,7 +245,7 @@ fn configuration(dir: &Path, config: &PhoneConfig<'_>, sip_port: u16, control_po
          audio_buffer 20-160\naudio_level no\nrtp_ports {rtp}\nrtcp_mux no\n\
          jitter_buffer_type fixed\njitter_buffer_delay 5-10\nrtp_stats no\n\
          snd_path {dir}\n\
-         ctrl_tcp_listen 127.0.0.1:{control_port}\n\
+         ctrl_tcp_listen {address}:{control_port}\n\
          module_path /usr/lib/baresip/modules\n",
         speech = config.speech.display(),
         dir = dir.display(),

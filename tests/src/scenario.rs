@@ -2,7 +2,7 @@
 
 use crate::{
     display::Display,
-    phone::{Phone, PhoneConfig},
+    phone::{Phone, PhoneConfig, Seat},
     process::Program,
     recorder::{self, Desktop},
     site::{Ports, Site},
@@ -83,8 +83,13 @@ pub struct Scenario {
 
 impl Scenario {
     pub fn new(dir: &Path, ports: Ports, capture: &str) -> Result<Self> {
+        Self::at("localhost", dir, ports, capture)
+    }
+
+    /// The same for phones on other hosts, which reach this one at `host`.
+    pub fn at(host: &str, dir: &Path, ports: Ports, capture: &str) -> Result<Self> {
         let secrets = Secrets::random();
-        let site = Site::init(dir, ports, &configuration(&secrets, capture))?;
+        let site = Site::init_at(dir, ports, host, Vec::new(), &configuration(&secrets, capture))?;
         speech::prompts(&["conf-adminmenu-162", "demo-congrats"], &dir.join("agent.wav"))?;
         speech::prompts(&["priv-callee-options", "demo-echotest"], &dir.join("customer.wav"))?;
         Ok(Self { site, secrets, dir: dir.to_owned() })
@@ -122,6 +127,16 @@ impl Scenario {
 
     /// The same with SRTP; `media_encryption` as in [`PhoneConfig`].
     pub async fn protected_phones(&self, codec: &str, media_encryption: &str) -> Result<(Phone, Phone)> {
+        self.phones_at(&Seat::default(), codec, media_encryption).await
+    }
+
+    /// The same somewhere else.
+    pub async fn phones_at(
+        &self,
+        seat: &Seat,
+        codec: &str,
+        media_encryption: &str,
+    ) -> Result<(Phone, Phone)> {
         let registrar = self.site.registrar();
         let agent_speech = self.dir.join("agent.wav");
         let customer_speech = self.dir.join("customer.wav");
@@ -143,8 +158,8 @@ impl Scenario {
             media_encryption,
             auto_answer: true,
         };
-        let agent = Phone::start(&self.dir.join("agent-phone"), &agent).await?;
-        let customer = Phone::start(&self.dir.join("customer-phone"), &customer).await?;
+        let agent = Phone::start_at(seat, &self.dir.join("agent-phone"), &agent).await?;
+        let customer = Phone::start_at(seat, &self.dir.join("customer-phone"), &customer).await?;
         Ok((agent, customer))
     }
 

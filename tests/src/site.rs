@@ -2,8 +2,6 @@
 
 use crate::process::{Program, built, eventually, free_port, run};
 use anyhow::{Context, Result, ensure};
-use hindsight_link::Identity;
-use hindsight_wire::enrolment::{DeviceKind, EnrolmentString};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -65,6 +63,10 @@ pub struct Noted {
 pub struct Administrator {
     pub login: String,
     pub one_time_password: String,
+}
+
+fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 pub struct Site {
@@ -142,13 +144,14 @@ impl Site {
         };
         command.arg("--data").arg(data);
         let ports = &self.ports;
-        let local = |port: u16| format!("127.0.0.1:{port}");
-        let everywhere = format!("0.0.0.0:{}", ports.https);
+        // What must be reached from elsewhere, where there is an elsewhere.
+        let reached =
+            |port: u16| if self.host == "localhost" { local(port) } else { format!("0.0.0.0:{port}") };
         for (name, value) in [
-            ("WEB_SERVICES__LISTEN", if self.host == "localhost" { local(ports.https) } else { everywhere }),
+            ("WEB_SERVICES__LISTEN", reached(ports.https)),
             ("CRYPTO_SERVER__LISTEN", local(ports.crypto)),
             ("CRYPTO_SERVER_URL", format!("https://{}", local(ports.crypto))),
-            ("SIP_SERVER__LISTEN", local(ports.sip)),
+            ("SIP_SERVER__LISTEN", reached(ports.sip)),
             ("SIP_SERVER__RESOURCE_MANAGER", local(ports.resource_manager)),
             ("RESOURCE_MANAGER__LISTEN", local(ports.resource_manager)),
             ("RESOURCE_MANAGER__POOL", format!("[\"{}\"]", local(ports.media_server))),
@@ -188,28 +191,35 @@ impl Site {
         for role in roles {
             match *role {
                 "web-services" => self.wait_until_ready(name, limit).await?,
-                "crypto-server" => self.wait_for_tcp(name, self.ports.crypto, limit).await?,
-                "sip-server" => self.wait_for_tcp(name, self.ports.sip, limit).await?,
-                "resource-manager" => self.wait_for_tcp(name, self.ports.resource_manager, limit).await?,
-                "media-server" => self.wait_for_tcp(name, self.ports.media_server, limit).await?,
+                "crypto-server" => {
+                    self.wait_for_tcp(name, self.listens(role, self.ports.crypto), limit).await?
+                }
+                "sip-server" => self.wait_for_tcp(name, self.listens(role, self.ports.sip), limit).await?,
+                "resource-manager" => {
+                    self.wait_for_tcp(name, self.listens(role, self.ports.resource_manager), limit).await?;
+                }
+                "media-server" => {
+                    self.wait_for_tcp(name, self.listens(role, self.ports.media_server), limit).await?;
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
+    /// A string with which a device of this kind may enrol.
+    pub fn enrolment(&self, kind: &str) -> Result<String> {
+        let printed = String::from_utf8(run(self.server()?.args(["enrol", "new", "--kind", kind]))?)?;
+        Ok(printed.trim().to_owned())
+    }
+
     /// One more media server, as on another host: a data directory of its own, enrolled with a string of this site. The
     /// resource manager's pool has to name it.
     pub async fn start_media_server(&mut self, name: &str, sip: u16, rtp: (u16, u16)) -> Result<()> {
         let data = self.dir.join(name);
-        let identity = data.join("components/media-server");
-        if !identity.exists() {
-            let printed = run(self.server()?.args(["enrol", "new", "--kind", "media-server"]))?;
-            let printed = String::from_utf8(printed)?;
-            let enrolment = printed.split_whitespace().find(|word| word.starts_with("hindsight:"));
-            let enrolment: EnrolmentString = enrolment.context("no enrolment string")?.parse()?;
-            Identity::load_or_enrol(&identity, DeviceKind::MediaServer, name, Some(&enrolment)).await?;
-            std::fs::write(data.join("hindsight.toml"), "")?;
+        if !data.exists() {
+            let enrolment = self.enrolment("media-server")?;
+            run(self.server_on(&data)?.args(["join", "--role", "media-server", "--name", name, &enrolment]))?;
         }
         let mut command = self.server_on(&data)?;
         command.arg("run").args(["--roles", "media-server"]);
@@ -222,7 +232,7 @@ impl Site {
         }
         let log = self.dir.join(format!("{name}.log"));
         self.programs.insert(name.to_owned(), Program::spawn(name, &mut command, &log)?);
-        self.wait_for_tcp(name, sip, Duration::from_secs(30)).await
+        self.wait_for_tcp(name, local(sip), Duration::from_secs(30)).await
     }
 
     pub fn program(&mut self, name: &str) -> Result<&mut Program> {
@@ -255,7 +265,8 @@ impl Site {
     }
 
     pub fn registrar(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.sip)
+        let host = if self.host == "localhost" { "127.0.0.1" } else { &self.host };
+        format!("{host}:{}", self.ports.sip)
     }
 
     /// One of the server's counts (`/metrics`); 0 while there is none.
@@ -292,10 +303,16 @@ impl Site {
         answered.map(drop).with_context(|| program.log_text())
     }
 
-    async fn wait_for_tcp(&mut self, name: &str, port: u16, limit: Duration) -> Result<()> {
-        let connected = eventually("a listener", limit, || async {
-            Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await?)
-        });
+    /// Where a role listens: at this port of loopback, unless this test's own settings say otherwise.
+    fn listens(&self, role: &str, port: u16) -> String {
+        let name = format!("{}__LISTEN", role.replace('-', "_").to_uppercase());
+        let own = self.settings.iter().find(|(setting, _)| *setting == name);
+        own.map_or_else(|| local(port), |(_, address)| address.clone())
+    }
+
+    async fn wait_for_tcp(&mut self, name: &str, address: String, limit: Duration) -> Result<()> {
+        let connected =
+            eventually("a listener", limit, || async { Ok(tokio::net::TcpStream::connect(&address).await?) });
         let connected = connected.await;
         let program = self.program(name)?;
         connected.map(drop).with_context(|| program.log_text())

@@ -12,6 +12,11 @@ pub fn calls_by_descriptors(limit: u64) -> u64 {
     limit.saturating_sub(RESERVE) / (2 * PER_LEG + PER_RECORDING)
 }
 
+/// Descriptors that so many legs need, two for a call with its recording.
+pub fn descriptors(max_legs: u32) -> u64 {
+    RESERVE + u64::from(max_legs.div_ceil(2)) * (2 * PER_LEG + PER_RECORDING)
+}
+
 /// Raises the soft limit of file descriptors to the hard one; returns what holds then.
 pub fn raise_descriptors() -> std::io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -64,6 +69,8 @@ mod tests {
     fn a_call_with_its_recording_needs_six_descriptors() {
         assert_eq!(calls_by_descriptors(1024), 137);
         assert_eq!(calls_by_descriptors(100), 0);
+        assert_eq!(descriptors(4_000), 12_200);
+        assert_eq!(calls_by_descriptors(descriptors(4_000)), 2_000);
         assert!(raise_descriptors().unwrap() > 0);
     }
 }

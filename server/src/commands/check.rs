@@ -15,8 +15,8 @@ use std::{
 
 /// Certificates that end sooner than this are warned of.
 const SOON_MS: i64 = 30 * 24 * 3_600_000;
-/// A call takes some six descriptors on a media server, an upload two, a link one.
-const DESCRIPTORS: u64 = 8_192;
+/// Descriptors of everything that is not counted: databases, journals, logs, uploads under way.
+const OTHER_DESCRIPTORS: u64 = 500;
 /// Free bytes below which there is a warning; a tenth of it is a failure. 100 calls write 6 GB in eight hours.
 const FREE_BYTES: u64 = 10 << 30;
 
@@ -54,7 +54,7 @@ pub async fn check(data: &DataDirectory) -> anyhow::Result<ExitCode> {
     if settings.roles.contains(&Role::WebServices) || settings.roles.contains(&Role::RecordingProcessor) {
         database(&mut findings, data).await;
     }
-    descriptors(&mut findings);
+    descriptors(&mut findings, &settings);
     disk(&mut findings, data.path());
     ports(&mut findings, &settings);
     Ok(if findings.0 == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -158,14 +158,28 @@ async fn examine(data: &DataDirectory) -> Result<(String, Option<String>), hinds
     Ok((format!("sound, schema version {version}, audit chain whole"), wrong))
 }
 
-fn descriptors(findings: &mut Findings) {
+/// File descriptors for everything that the settings allow at a time.
+fn wanted_descriptors(settings: &Settings) -> u64 {
+    let of_role = |role: &Role| match role {
+        Role::MediaServer => hindsight_media_server::limits::descriptors(settings.media_server.max_legs),
+        Role::WebServices => settings.web_services.connections as u64,
+        _ => 0,
+    };
+    OTHER_DESCRIPTORS + settings.roles.iter().map(of_role).sum::<u64>()
+}
+
+fn descriptors(findings: &mut Findings, settings: &Settings) {
+    let wanted = wanted_descriptors(settings);
     match process::descriptor_limit() {
-        Some(limit) if limit < DESCRIPTORS => {
-            let text =
-                format!("{limit} allowed; {DESCRIPTORS} and more are wanted (LimitNOFILE=, ulimit -Hn)");
+        Some(limit) if limit < wanted => {
+            let text = format!(
+                "{limit} allowed; as many calls and connections as configured need {wanted} (LimitNOFILE=, ulimit -Hn)"
+            );
             findings.add(Level::Warn, "file descriptors", &text);
         }
-        Some(limit) => findings.add(Level::Ok, "file descriptors", &format!("{limit} allowed")),
+        Some(limit) => {
+            findings.add(Level::Ok, "file descriptors", &format!("{limit} allowed, {wanted} wanted"))
+        }
         None => findings.add(Level::Ok, "file descriptors", "no limit"),
     }
 }
@@ -218,4 +232,19 @@ fn bind(address: SocketAddr, udp: bool) -> std::io::Result<()> {
         UdpSocket::bind(address)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_wanted_for_what_the_settings_allow() {
+        let mut settings = Settings::default();
+        // 2,000 calls, 8,192 connections.
+        assert_eq!(wanted_descriptors(&settings), 12_200 + 8_192 + 500);
+        settings.roles = vec![Role::MediaServer];
+        settings.media_server.max_legs = 100;
+        assert_eq!(wanted_descriptors(&settings), 500 + 500);
+    }
 }

@@ -296,7 +296,8 @@ fn write_pair(certificate: &Path, key: &Path, made: &IssuedKey) -> anyhow::Resul
     write_new(certificate, &made.certificate.pem)
 }
 
-fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+/// A file of its owner only; it must not exist.
+pub(super) fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let written = || -> std::io::Result<()> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;

@@ -1,8 +1,8 @@
-//! `recording`: recordings at rest, checked, opened and exported by hand. Memory does not grow with their length.
+//! `recording`: recordings at rest, checked and opened by hand. Memory does not grow with their length.
 
 use crate::{
     cli::RecordingCommand,
-    commands::{COMMAND_LINE, damage::missing, database},
+    commands::{COMMAND_LINE, export::export},
     data_directory::DataDirectory,
     output::say,
 };
@@ -16,10 +16,7 @@ use hindsight_recording_processor::repair::RecoveryRecord;
 use hindsight_seal::{
     DataKey, HEADER_LEN, Opener, PrivateKey, SEGMENT_LEN, Verifier, envelope_len, open_envelope,
 };
-use hindsight_store::{
-    DirectoryObjects, ObjectKey, ObjectKind, audit,
-    recordings::{self, Recording},
-};
+use hindsight_store::{DirectoryObjects, ObjectKey, ObjectKind};
 use hindsight_wire::{Timestamp, manifest::Manifest};
 use std::{
     fs::{self, File, OpenOptions},
@@ -39,7 +36,8 @@ pub async fn recording(data: &DataDirectory, command: RecordingCommand) -> anyho
     }
 }
 
-fn object(
+/// The file of an object; an error when there is none.
+pub(super) fn object(
     data: &DataDirectory,
     recording: RecordingId,
     kind: ObjectKind,
@@ -49,7 +47,7 @@ fn object(
     Ok(path)
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 
@@ -137,7 +135,11 @@ fn signed_manifest(data: &DataDirectory, recording: RecordingId) -> anyhow::Resu
 }
 
 /// No record, no key: here too.
-fn audited_key(data: &DataDirectory, recording: RecordingId, envelope: &[u8]) -> anyhow::Result<DataKey> {
+pub(super) fn audited_key(
+    data: &DataDirectory,
+    recording: RecordingId,
+    envelope: &[u8],
+) -> anyhow::Result<DataKey> {
     let keys = KeyStore::open(&data.crypto())?;
     AuditLog::new(&data.crypto()).append(Record {
         at: Timestamp::now(),
@@ -151,7 +153,8 @@ fn audited_key(data: &DataDirectory, recording: RecordingId, envelope: &[u8]) ->
     keys.unwrap(envelope).context("envelope")
 }
 
-fn digest(path: &Path) -> anyhow::Result<(u64, String)> {
+/// Size and SHA-256 of a file.
+pub(super) fn digest(path: &Path) -> anyhow::Result<(u64, String)> {
     let mut file = File::open(path).with_context(|| path.display().to_string())?;
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     let mut buffer = vec![0; CHUNK];
@@ -241,62 +244,4 @@ fn write_media(
     }
     file.into_inner()?.sync_all()?;
     Ok(())
-}
-
-async fn export(data: &DataDirectory, recording: RecordingId, out: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let sealed = out.join(format!("{recording}.sealed"));
-    let create = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&sealed);
-    let mut file = create.with_context(|| sealed.display().to_string())?;
-    let database = database(data).await?;
-    let mut write = database.write().await?;
-    let object_name = recording.to_string();
-    let record = audit::Record {
-        at: Timestamp::now(),
-        actor: COMMAND_LINE,
-        action: "recording.export",
-        object: &object_name,
-        details: serde_json::json!({ "sealed": true }),
-    };
-    audit::append(&mut write, &record).await?;
-    write.commit().await?;
-    let known = recordings::by_id(&mut *database.read().await?, recording).await?;
-    database.close().await;
-    for kind in [ObjectKind::Envelope, ObjectKind::Payload] {
-        let path = object(data, recording, kind)?;
-        std::io::copy(&mut File::open(&path)?, &mut file).with_context(|| path.display().to_string())?;
-    }
-    file.sync_all()?;
-    say(&sealed.display().to_string());
-    for kind in ObjectKind::ALL {
-        if let (false, Ok(path)) =
-            (matches!(kind, ObjectKind::Envelope | ObjectKind::Payload), object(data, recording, kind))
-        {
-            let copy = out.join(path.file_name().unwrap_or_default());
-            fs::copy(&path, &copy).with_context(|| path.display().to_string())?;
-            say(&copy.display().to_string());
-        }
-    }
-    match known {
-        Some(known) => as_received(data, &known),
-        None => Ok(()),
-    }
-}
-
-/// Whether the payload is still what was received. If not, says what of the media is missing, and fails: the export is
-/// there all the same.
-fn as_received(data: &DataDirectory, known: &Recording) -> anyhow::Result<()> {
-    let recording = known.id();
-    let payload = object(data, recording, ObjectKind::Payload)?;
-    let (size, sha256) = digest(&payload)?;
-    if (size, sha256.as_str()) == (known.payload_size, known.payload_sha256.as_str()) {
-        return Ok(());
-    }
-    say("--  the payload is not what was received: it is damaged");
-    ensure!(data.crypto().is_dir(), "exported, but damaged; what is missing cannot be told without the keys");
-    let envelope = read(&object(data, recording, ObjectKind::Envelope)?)?;
-    let key = audited_key(data, recording, &envelope)?;
-    let missing = missing(&payload, known, &key)?;
-    missing.iter().for_each(|line| say(&format!("--  missing: {line}")));
-    bail!("exported, but damaged: {}", missing.join("; "));
 }

@@ -39,9 +39,14 @@ impl Drop for KeptOnFailure {
 
 impl Fixture {
     pub fn new(capture: &str) -> Self {
+        Self::at("localhost", capture)
+    }
+
+    /// A site that phones on other hosts reach at `host`.
+    pub fn at(host: &str, capture: &str) -> Self {
         let dir = KeptOnFailure::new();
         let ports = Ports::free().expect("free ports");
-        let scenario = Scenario::new(dir.path(), ports, capture).expect("a new site");
+        let scenario = Scenario::at(host, dir.path(), ports, capture).expect("a new site");
         Self { scenario, _dir: dir }
     }
 
