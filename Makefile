@@ -15,18 +15,18 @@ ARGS ?=
 ONLY ?=
 
 .PRECIOUS: ui/%/node_modules/.package-lock.json
-.PHONY: help demo test check bench build desktop deb rpm ui generated setup clean
+.PHONY: help demo test check bench build desktop deb rpm ui generated setup clean tools
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-demo: ## a real call and its screen: recorded, sealed, found, replayed (ARGS=--exit ends after the checks)
+demo: ## a real call and this screen, or a virtual one: recorded, sealed, found, replayed (ARGS=--exit: ends after the checks)
 	@packaging/setup.sh build demo
 	@$(MAKE) --no-print-directory build
 	@$(BIN)/hindsight-demo $(ARGS)
 
 test: ## formatting, lints, generated files, every test
-	@packaging/setup.sh build desktop test
+	@packaging/setup.sh build desktop package test
 	@$(MAKE) --no-print-directory ui
 	cargo fmt --all --check
 	cargo clippy --release $(REST) --all-targets --locked -- -D warnings
@@ -50,11 +50,12 @@ bench: ## figures as ratios to peers measured in the same minute (ONLY=name for 
 	@$(MAKE) --no-print-directory build
 	@$(BIN)/hindsight-bench $(ONLY)
 
-build: ui ## the release programs
+build: tools ui ## the release programs: server, recorder, updater, demo
 	cargo build --release $(REST) --examples --bins --locked
 
-desktop: ui ## the agent's desktop program (tray and window)
+desktop: tools ui ## the agent's desktop program (tray and window), and the recorder and updater that it needs
 	@packaging/setup.sh desktop
+	cargo build --release $(REST) --bin hindsight-recorder --bin hindsight-update --locked
 	cargo build --release $(SHELL_CRATE) --locked
 
 deb: ## Debian packages of the desktop and the server from the built programs, in target/packages
@@ -67,7 +68,11 @@ rpm: ## the same as RPM packages
 	@$(MAKE) --no-print-directory build desktop
 	@packaging/packages.sh rpm
 
-ui/%/node_modules/.package-lock.json: ui/%/package-lock.json
+# What everything is built with. Order-only below: it runs first, once, and makes nothing out of date.
+tools:
+	@packaging/setup.sh build
+
+ui/%/node_modules/.package-lock.json: ui/%/package-lock.json | tools
 	cd ui/$* && npm ci --no-audit --no-fund --loglevel=error
 
 ui_sources = $(shell find ui/$(1)/src ui/$(1)/public -type f 2>/dev/null) $(wildcard ui/$(1)/*.ts ui/$(1)/*.js ui/$(1)/*.html ui/$(1)/package.json)
@@ -83,8 +88,9 @@ generated: ## writes the generated files anew (OpenAPI and its TypeScript client
 	$(BIN)/hindsight-server openapi > packaging/reference/openapi.json
 	cd ui/console && npm run api
 
-setup: ## only the Debian, Python and npm packages
+setup: ## only what all of this needs: Debian, Python and npm packages, Node, cargo-nextest
 	@packaging/setup.sh
+	@$(MAKE) --no-print-directory ui/console/node_modules/.package-lock.json ui/desktop/node_modules/.package-lock.json
 
 clean: ## removes what was built
 	cargo clean

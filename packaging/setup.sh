@@ -2,6 +2,7 @@
 # Installs what building, testing and demonstrating Hindsight needs on Debian 12.
 # Idempotent: prints what is missing, installs only that, and is quick when nothing is.
 #   packaging/setup.sh [build|desktop|demo|check|test|package|bench ...]     default: all of them
+# npm packages come with `make`, which knows what is out of date.
 set -euo pipefail
 
 build_packages=(build-essential pkg-config nasm cmake perl libxcb1-dev libxcb-randr0-dev libxcb-shm0-dev
@@ -11,7 +12,7 @@ test_packages=("${demo_packages[@]}" iproute2 sip-tester tshark faketime strace 
     sway swaybg pipewire wireplumber xdg-desktop-portal xdg-desktop-portal-wlr dbus-daemon dbus-bin
     fonts-dejavu-core gnome-keyring libsecret-tools openbox systemd webkit2gtk-driver xfce4-notifyd xfce4-panel
     xfce4-session xfwm4 xserver-xorg-core xserver-xorg-video-dummy)
-check_packages=(gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64)
+check_packages=(gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 ffmpeg)
 desktop_packages=(build-essential pkg-config libwebkit2gtk-4.1-dev libayatana-appindicator3-dev librsvg2-dev libxdo-dev)
 package_packages=(dpkg-dev binutils rpm)
 bench_packages=("${demo_packages[@]}" age rtpengine-daemon)
@@ -58,7 +59,13 @@ node_runtime() {
 }
 
 rust_toolchain() {
-    command -v cargo >/dev/null || fail "a Rust toolchain (1.95 or newer) is needed; install rustup first"
+    local wanted found
+    wanted="$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/../Cargo.toml")"
+    command -v cargo >/dev/null && command -v rustc >/dev/null \
+        || fail "a Rust toolchain ($wanted or newer) is needed; install rustup first (https://rustup.rs)"
+    found="$(rustc --version | cut -d' ' -f2)"
+    printf '%s\n%s\n' "$wanted" "$found" | sort --check=quiet --version-sort \
+        || fail "Rust $found is too old: $wanted or newer is needed (rustup update stable)"
 }
 
 # Rust's standard library for the systems that the recorder is type-checked for; packaging/check-systems.sh says what is
@@ -97,14 +104,14 @@ clean_debian() {
 }
 
 here="$(cd "$(dirname "$0")" && pwd)"
-[ "$#" -gt 0 ] || set -- build desktop demo check test bench
+[ "$#" -gt 0 ] || set -- build desktop demo check test package bench
 rust_toolchain
 for group in "$@"; do
     case "$group" in
         build) debian_packages "${build_packages[@]}"; node_runtime ;;
         desktop) debian_packages "${desktop_packages[@]}" ;;
         demo)  debian_packages "${demo_packages[@]}" ;;
-        check) debian_packages "${check_packages[@]}"; other_systems ;;
+        check) debian_packages "${check_packages[@]}"; test_runner; other_systems ;;
         test)  debian_packages "${test_packages[@]}"; test_runner; python_peers "$here/requirements.txt"; clean_debian ;;
         package) debian_packages "${package_packages[@]}" ;;
         bench) debian_packages "${bench_packages[@]}" ;;

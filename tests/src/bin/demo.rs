@@ -53,18 +53,25 @@ impl Steps {
 async fn demo(exit: bool) -> Result<()> {
     let steps = Steps(Instant::now());
     let dir = std::env::current_dir()?.join("demo-data");
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir)
-            .with_context(|| format!("removing the last demo's {}", dir.display()))?;
+    if fresh(&dir)? {
+        steps.say(&format!("removed the last demo's data in {}", dir.display()));
+    }
+    let own_display = std::env::var("DISPLAY").ok().filter(|display| !display.is_empty());
+    match &own_display {
+        Some(display) => steps.say(&format!(
+            "about to record YOUR screen ({display}) into {}; `env -u DISPLAY make demo` takes a virtual one",
+            dir.display()
+        )),
+        None => steps.say("no display here: a virtual one with moving content is recorded"),
     }
     steps.say("a new site: authority, recording key, two people, two phones");
     let mut scenario = Scenario::new(&dir, ports()?, "frame_rate = 5")?;
     scenario.site.start().await?;
     steps.done("the server runs with all roles");
 
-    let (mut display, mut recorder) = match std::env::var("DISPLAY") {
-        Ok(display) if !display.is_empty() => (None, scenario.recorder(&display, "x11").await?),
-        _ => {
+    let (mut display, mut recorder) = match own_display {
+        Some(display) => (None, scenario.recorder(&display, "x11").await?),
+        None => {
             let (display, recorder) = scenario.desktop("office", (1280, 720), "x11").await?;
             (Some(display), recorder)
         }
@@ -123,6 +130,29 @@ async fn demo(exit: bool) -> Result<()> {
     drop((agent, customer));
     recorder.terminate(Duration::from_secs(20)).await?;
     scenario.site.stop().await
+}
+
+/// Shows that a directory is a demo's, to be removed by the next one.
+const MARKER: &str = ".hindsight-demo";
+
+/// Makes the demo's directory, in place of the last demo's; whether there was one. What is not a demo's is never removed.
+fn fresh(dir: &Path) -> Result<bool> {
+    let is_there = dir.exists();
+    if is_there {
+        ensure!(
+            dir.join(MARKER).is_file(),
+            "{} is there and was not made by this demo (no {MARKER} in it): move it away, or remove it yourself",
+            dir.display()
+        );
+        std::fs::remove_dir_all(dir)
+            .with_context(|| format!("removing the last demo's {}", dir.display()))?;
+    }
+    std::fs::create_dir(dir).with_context(|| dir.display().to_string())?;
+    std::fs::write(
+        dir.join(MARKER),
+        "made by hindsight-demo, which removes this directory when it starts\n",
+    )?;
+    Ok(is_there)
 }
 
 /// The product's own ports where they are free, so that the addresses look as they will in use.
@@ -207,4 +237,22 @@ async fn leave_up(scenario: &Scenario, dir: &Path) -> Result<()> {
         bail!("the demo's data directory is gone");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_demos_own_directory_is_removed() -> Result<()> {
+        let outer = tempfile::tempdir()?;
+        let dir = outer.path().join("demo-data");
+        assert!(!fresh(&dir)?);
+        std::fs::write(dir.join("old"), "")?;
+        assert!(fresh(&dir)? && !dir.join("old").exists());
+        std::fs::remove_file(dir.join(MARKER))?;
+        std::fs::write(dir.join("precious"), "")?;
+        assert!(fresh(&dir).is_err() && dir.join("precious").exists());
+        Ok(())
+    }
 }
