@@ -27,7 +27,6 @@ mod seal;
 mod seek;
 mod single_sign_on;
 mod siprec;
-mod siprec_library;
 mod spool_faults;
 mod survival;
 mod torture;
