@@ -44,7 +44,7 @@ pub enum What {
         /// The phone can be told to answer (it takes `Event: talk`).
         answerable: bool,
     },
-    /// Answered: both parties speak.
+    /// Answered: the parties speak. Again when others speak: the newest word holds.
     CallEstablished {
         /// Caller first.
         parties: Vec<CallParty>,

@@ -1,6 +1,6 @@
 //! What happened to an interaction, in words.
 
-use hindsight_model::event::{EndCause, Event, What};
+use hindsight_model::event::{CallParty, EndCause, Event, What};
 use hindsight_store::interactions::Interaction;
 use hindsight_wire::{Timestamp, agent::Medium};
 use serde::Serialize;
@@ -26,11 +26,19 @@ const SESSION_ENDED: &str = "session-ended";
 
 /// Everything that happened, in order.
 pub fn history(this: &Interaction, log: &[Event]) -> Vec<EventView> {
+    let is_established = |event: &&Event| matches!(event.what, What::CallEstablished { .. });
+    let answered_at = log.iter().filter(is_established).map(|event| event.at).min();
     let view = |event: &Event| EventView {
         at: event.at.to_string(),
         offset_ms: event.at.ms_since(this.started_at),
         kind: kind(event),
-        text: describe(&event.what),
+        text: match &event.what {
+            // Answered once; later the parties are others.
+            What::CallEstablished { parties } if Some(event.at) != answered_at => {
+                format!("now speaking: {}", numbers(parties))
+            }
+            what => describe(what),
+        },
     };
     let mut views: Vec<(Timestamp, EventView)> = log.iter().map(|event| (event.at, view(event))).collect();
     views.sort_by_key(|(at, _)| *at);
@@ -38,6 +46,10 @@ pub fn history(this: &Interaction, log: &[Event]) -> Vec<EventView> {
     let mut told = BTreeSet::new();
     views.retain(|(_, view)| view.kind != SESSION_ENDED || told.insert(view.text.clone()));
     views.into_iter().map(|(_, view)| view).collect()
+}
+
+fn numbers(parties: &[CallParty]) -> String {
+    parties.iter().map(|party| party.number.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn kind(event: &Event) -> String {
@@ -48,10 +60,7 @@ fn kind(event: &Event) -> String {
 fn describe(what: &What) -> String {
     match what {
         What::CallOffered { caller, dialled, .. } => format!("{caller} calls {dialled}"),
-        What::CallEstablished { parties } => {
-            let numbers: Vec<&str> = parties.iter().map(|party| party.number.as_str()).collect();
-            format!("answered: {}", numbers.join(", "))
-        }
+        What::CallEstablished { parties } => format!("answered: {}", numbers(parties)),
         What::CallHeld { by, at_phone: false } => format!("{by} put the call on hold"),
         What::CallHeld { by, at_phone: true } => format!("{by} put the call on hold at the phone"),
         What::CallRetrieved { by } => format!("{by} took the call back"),

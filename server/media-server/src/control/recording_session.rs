@@ -6,16 +6,16 @@
 use crate::{
     control::{
         conference::Media,
-        siprec::{Described, Parties},
+        siprec::{self, Described, MAX_STREAMS, Parties},
     },
     error::RecordError,
-    recorder::{PartySetup, Recorder, Site, Start},
+    recorder::{AGENT, CUSTOMER, PartySetup, Recorder, Site, Start},
     relay::{Leg, Tap},
     sdp::{self, OwnKey},
 };
 use hindsight_model::{
     CaptureId, Event, InteractionId, Timestamp,
-    event::{EndCause, What},
+    event::{CallParty, EndCause, What},
 };
 use hindsight_sip::{
     Dialog, Response, ServerTransactionId, SipHandle, StatusCode,
@@ -24,7 +24,10 @@ use hindsight_sip::{
 use hindsight_siprec::Metadata;
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 use tokio::sync::mpsc;
@@ -42,11 +45,19 @@ pub struct RecordingSession {
     pub dialog: Dialog,
     /// The INVITE whose 2xx is not acknowledged yet.
     pub unacknowledged: Option<ServerTransactionId>,
-    /// The call that is recorded.
-    pub interaction: InteractionId,
+    /// Its first answer was acknowledged.
+    pub established: bool,
+    /// Which threads carry it.
+    pub pair: usize,
     /// What the client said so far.
-    pub metadata: Metadata,
+    metadata: Metadata,
     streams: Vec<Stream>,
+    /// What the task was told last.
+    wanted: Wanted,
+    parties: Vec<CallParty>,
+    /// Numbers for when the metadata names nobody.
+    fallback: (String, String),
+    cancelled: Arc<AtomicBool>,
     orders: mpsc::Sender<Order>,
     address: IpAddr,
     writer: Writer,
@@ -73,6 +84,8 @@ struct Wanted {
 /// A change and the answer to who asked for it: sent when it is done.
 struct Order {
     wanted: Wanted,
+    /// Who takes part from now on, where that changed.
+    parties: Option<Vec<CallParty>>,
     answer: Answer,
 }
 
@@ -84,6 +97,16 @@ pub struct Answer {
     pub response: Response,
     /// It answers an INVITE: an ACK follows.
     pub is_invite: bool,
+}
+
+/// What a request in the dialog of a session brings.
+pub struct Newer {
+    /// What it says of the call.
+    pub metadata: Option<Metadata>,
+    /// Its streams.
+    pub offer: Option<StreamsOffer>,
+    /// Legs for those of them that are new.
+    pub legs: Vec<Arc<Leg>>,
 }
 
 /// What a new session needs.
@@ -100,6 +123,8 @@ pub struct Opening {
     pub parties: Parties,
     /// Legs for the streams, in their order.
     pub legs: Vec<Arc<Leg>>,
+    /// Which threads they are on.
+    pub pair: usize,
     /// Our media address.
     pub address: IpAddr,
     /// For the answers.
@@ -125,8 +150,17 @@ pub struct Surroundings {
 impl RecordingSession {
     /// Begins to record; `response` is the 200 to the INVITE, without its body. The task answers it.
     pub fn start(opening: Opening, response: Response, to: Surroundings, now: Instant) -> Self {
-        let Opening { dialog, transaction, interaction, described, parties, legs, address, sdp_session } =
-            opening;
+        let Opening {
+            dialog,
+            transaction,
+            interaction,
+            described,
+            parties,
+            legs,
+            pair,
+            address,
+            sdp_session,
+        } = opening;
         let streams = described.offer.streams().zip(legs).zip(&parties.streams);
         let streams = streams.map(|((stream, leg), (side, number, both))| Stream {
             label: stream.label.clone(),
@@ -138,9 +172,14 @@ impl RecordingSession {
         let (orders, queue) = mpsc::channel(QUEUE);
         let mut session = Self {
             unacknowledged: Some(transaction),
-            interaction,
+            established: false,
+            pair,
             metadata: described.metadata,
             streams: streams.collect(),
+            wanted: Wanted::default(),
+            parties: parties.call.clone(),
+            fallback: (parties.caller.clone(), parties.called.clone()),
+            cancelled: Arc::new(AtomicBool::new(false)),
             orders,
             address,
             writer: Writer::new(sdp_session),
@@ -149,7 +188,8 @@ impl RecordingSession {
             packets: 0,
             dialog,
         };
-        let (wanted, sdp) = session.negotiate(&described.offer);
+        let sdp = session.negotiate(&described.offer);
+        let wanted = session.wanted.clone();
         let task = Task {
             interaction,
             capture: CaptureId::new(),
@@ -157,22 +197,89 @@ impl RecordingSession {
             parties,
             to,
             now: Wanted::default(),
+            cancelled: session.cancelled.clone(),
         };
         let response = response.with_body(CONTENT_TYPE, sdp);
         let answer = Answer { transaction, response, is_invite: true };
-        tokio::spawn(task.run(Order { wanted, answer }, queue));
+        tokio::spawn(task.run(Order { wanted, parties: None, answer }, queue));
         session
     }
 
-    /// Takes a new offer; it is answered once the recording has followed. `false`: too many changes wait.
-    pub fn change(&mut self, offer: &StreamsOffer, answer: Answer) -> bool {
-        let (wanted, sdp) = self.negotiate(offer);
-        let response = answer.response.with_body(CONTENT_TYPE, sdp);
-        self.orders.try_send(Order { wanted, answer: Answer { response, ..answer } }).is_ok()
+    /// Takes newer metadata and a new offer, where there are; it is answered once the recording has followed. `legs`: for
+    /// the offer's new streams. `false`: too many changes wait.
+    pub fn change(&mut self, newer: Newer, is_dn: impl Fn(&str) -> bool, answer: Answer) -> bool {
+        let Newer { metadata, offer, legs } = newer;
+        let known = metadata.is_some();
+        if let Some(metadata) = metadata {
+            self.metadata.update(metadata);
+        }
+        if let Some(offer) = &offer {
+            self.grow(offer, legs);
+        }
+        let parties = known.then(|| self.name_parties(is_dn)).flatten();
+        let response = match &offer {
+            Some(offer) => {
+                let sdp = self.negotiate(offer);
+                answer.response.with_body(CONTENT_TYPE, sdp)
+            }
+            None => answer.response,
+        };
+        let order = Order { wanted: self.wanted.clone(), parties, answer: Answer { response, ..answer } };
+        self.orders.try_send(order).is_ok()
     }
 
-    /// Sets the legs; what the recording is to be, and the answer. A stream that the offer no longer has is heard no more.
-    fn negotiate(&mut self, offer: &StreamsOffer) -> (Wanted, Vec<u8>) {
+    /// Streams of an offer that this session does not have yet; `None`: more than it can record.
+    pub fn missing(&self, offer: &StreamsOffer) -> Option<usize> {
+        let known = |label: &str| self.streams.iter().any(|stream| stream.label == label);
+        let missing = offer.streams().filter(|offered| !known(&offered.label)).count();
+        (self.streams.len() + missing <= MAX_STREAMS).then_some(missing)
+    }
+
+    /// Takes the streams that are new. One that held both parties holds one of them from now on: the new one is the other's.
+    fn grow(&mut self, offer: &StreamsOffer, legs: Vec<Arc<Leg>>) {
+        let known = |label: &str| self.streams.iter().any(|stream| stream.label == label);
+        let labels = offer.streams().filter(|offered| !known(&offered.label));
+        let labels: Vec<String> = labels.map(|offered| offered.label.clone()).collect();
+        for (label, leg) in labels.into_iter().zip(legs) {
+            let taken = self.streams.first().map_or(CUSTOMER, |stream| stream.side);
+            self.streams.iter_mut().for_each(|stream| stream.both = false);
+            let side = if taken == AGENT { CUSTOMER } else { AGENT };
+            self.streams.push(Stream { label, leg, side, number: String::new(), both: false });
+        }
+        self.name_streams();
+    }
+
+    /// Whose each stream is, as the metadata says.
+    fn name_streams(&mut self) {
+        for stream in &mut self.streams {
+            let speaker = self.metadata.speakers(&stream.label).first().and_then(|speaker| speaker.number());
+            stream.number = speaker.unwrap_or_else(|| std::mem::take(&mut stream.number));
+        }
+    }
+
+    /// Who takes part after newer metadata, if that changed.
+    fn name_parties(&mut self, is_dn: impl Fn(&str) -> bool) -> Option<Vec<CallParty>> {
+        self.name_streams();
+        let call = siprec::parties(&self.metadata, &[], is_dn, self.fallback.clone()).call;
+        for stream in &mut self.streams {
+            if let Some(place) = self.wanted.media.get_mut(stream.side).and_then(Option::as_mut) {
+                place.setup.number.clone_from(&stream.number);
+            }
+        }
+        if call == self.parties {
+            return None;
+        }
+        self.parties.clone_from(&call);
+        Some(call)
+    }
+
+    /// The client took its INVITE back before it was answered.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Relaxed);
+    }
+
+    /// Sets the legs and what the recording is to be; the answer. A stream that the offer no longer has is heard no more.
+    fn negotiate(&mut self, offer: &StreamsOffer) -> Vec<u8> {
         let mut wanted = Wanted { paused: true, ..Wanted::default() };
         for stream in &self.streams {
             if !offer.streams().any(|offered| offered.label == stream.label) {
@@ -198,12 +305,8 @@ impl RecordingSession {
             let sent = offered.audio.direction.sends();
             Some(answer.with_direction(if sent { Direction::RecvOnly } else { Direction::Inactive }))
         });
-        (wanted, answer)
-    }
-
-    /// Whether every stream of an offer is one of this session's: a session is not grown in the middle.
-    pub fn knows(&self, offer: &StreamsOffer) -> bool {
-        offer.streams().all(|offered| self.streams.iter().any(|stream| stream.label == offered.label))
+        self.wanted = wanted;
+        answer
     }
 
     /// A request of the client came.
@@ -252,6 +355,7 @@ struct Task {
     parties: Parties,
     to: Surroundings,
     now: Wanted,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Task {
@@ -267,6 +371,11 @@ impl Task {
             let _ = self.to.broken.send(self.dialog.clone()).await;
             return;
         }
+        if self.cancelled.load(Relaxed) {
+            let terminated = without_session(&first.answer.response, StatusCode::REQUEST_TERMINATED);
+            let _ = self.to.sip.respond(first.answer.transaction, terminated).await;
+            return self.close(EndCause::Cancelled).await;
+        }
         self.journal(What::CallEstablished { parties: self.parties.call.clone() });
         self.journal(What::RecordingStarted { capture: self.capture, by: SIPREC.to_owned() });
         self.follow(first).await;
@@ -274,11 +383,15 @@ impl Task {
         while let Some(order) = orders.recv().await {
             self.follow(order).await;
         }
+        self.close(EndCause::HungUp).await;
+    }
+
+    async fn close(self, cause: EndCause) {
         self.tap(false).await;
         if let Err(error) = self.to.recorder.stop(self.to.token).await {
             tracing::error!(interaction = %self.interaction, %error, "closing a recording failed");
         }
-        self.journal(What::CallEnded { cause: EndCause::HungUp, by: None });
+        self.journal(What::CallEnded { cause, by: None });
     }
 
     async fn open(&self) -> Result<(), RecordError> {
@@ -293,14 +406,18 @@ impl Task {
             counters: legs.map(|media| media.leg.counters().clone()).collect(),
             broken: None,
         };
-        self.to.recorder.open(self.to.token, start).await?;
+        self.to.recorder.open(self.to.token, start, None).await?;
         self.tap(true).await;
         Ok(())
     }
 
     /// Brings the recording to what the client wants now, and says so.
-    async fn follow(&mut self, Order { wanted, answer }: Order) {
+    async fn follow(&mut self, Order { wanted, parties, answer }: Order) {
         let done = self.bring_about(&wanted).await;
+        // Established anew, between others: whoever follows the call takes the newest word.
+        if let Some(parties) = parties {
+            self.journal(What::CallEstablished { parties });
+        }
         if let Err(error) = done {
             tracing::error!(interaction = %self.interaction, %error, "a recording session broke");
             let refusal = refused(&answer.response, &error);
@@ -325,6 +442,8 @@ impl Task {
                 self.to.recorder.renegotiate(self.to.token, side, media.setup.clone());
             }
         }
+        let joined = |side: usize| self.now.media[side].is_none() && wanted.media[side].is_some();
+        let joined = joined(AGENT) || joined(CUSTOMER);
         let was_paused = std::mem::replace(&mut self.now, wanted.clone()).paused;
         let token = self.to.token;
         let done = match (was_paused, wanted.paused) {
@@ -338,6 +457,12 @@ impl Task {
                 self.to.recorder.resume(token).await?;
                 self.tap(true).await;
                 Some(What::RecordingResumed { by: CLIENT.to_owned() })
+            }
+            (false, false) if joined => {
+                // Nothing to resume: its answer says that the recorder knows the new party before it hears them.
+                self.to.recorder.resume(token).await?;
+                self.tap(true).await;
+                None
             }
             (false, false) | (true, true) => None,
         };
@@ -387,13 +512,17 @@ impl Task {
 }
 
 /// A final refusal in place of the 200 that was prepared.
-fn refused(response: &Response, error: &RecordError) -> Response {
+fn without_session(response: &Response, status: StatusCode) -> Response {
     let mut refusal = response.clone();
-    refusal.status = StatusCode::SERVICE_UNAVAILABLE;
+    refusal.status = status;
     refusal.body.clear();
     refusal.headers.remove("Content-Type");
     refusal.headers.remove("Contact");
-    refusal.with_reason(match error {
+    refusal
+}
+
+fn refused(response: &Response, error: &RecordError) -> Response {
+    without_session(response, StatusCode::SERVICE_UNAVAILABLE).with_reason(match error {
         RecordError::NoRecipients => "No Recipient For Recordings",
         _ => "Recording Not Possible",
     })

@@ -214,6 +214,7 @@ impl Service {
                     session.heard(Instant::now());
                 } else if let Some(session) = self.recordings.get_mut(&id) {
                     session.unacknowledged = None;
+                    session.established = true;
                     session.heard(Instant::now());
                 }
             }
@@ -231,11 +232,10 @@ impl Service {
                     self.hang_up(&id).await;
                 }
             }
-            // Answered at once, so there is nothing left to cancel; answers to our BYE change nothing.
-            Event::Cancelled { .. }
-            | Event::Response { .. }
-            | Event::TimedOut { .. }
-            | Event::TransportFailed { .. } => {}
+            // A leg is answered at once, so there is nothing left to cancel of it.
+            Event::Cancelled { transaction, .. } => self.cancel_recording(transaction),
+            // Answers to our BYE change nothing.
+            Event::Response { .. } | Event::TimedOut { .. } | Event::TransportFailed { .. } => {}
         }
     }
 

@@ -105,7 +105,7 @@ pub struct Parties {
     pub caller: String,
     /// Whom they called.
     pub called: String,
-    /// Caller first.
+    /// Everyone who is there, caller first.
     pub call: Vec<CallParty>,
 }
 
@@ -154,7 +154,9 @@ pub fn parties(
         role: if *number == agent { Party::Agent } else { Party::Customer },
         is_dn: is_dn(number),
     };
-    let call = vec![party(&caller), party(&called)];
+    let further = people.iter().skip(2).filter_map(|participant| participant.number());
+    let call = [party(&caller), party(&called)].into_iter().chain(further.map(|number| party(&number)));
+    let call = call.collect();
     Parties { streams, caller, called, call }
 }
 
@@ -218,6 +220,22 @@ mod tests {
         let parties = parties(&metadata, &["1"], |_| false, (String::new(), String::new()));
         assert_eq!(parties.streams, [(AGENT, "0701".to_owned(), true)]);
         assert_eq!((parties.caller.as_str(), parties.called.as_str()), ("0701", "1001"));
+    }
+
+    #[test]
+    fn who_left_is_no_party_any_more_and_who_joined_is_one() {
+        let mut metadata = hindsight_siprec::parse(document("0701", "1001").as_bytes()).unwrap();
+        let newer = "<recording><datamode>partial</datamode>\
+             <participant participant_id='C'><nameID aor='sip:1002@h'/></participant>\
+             <participant participant_id='D'><nameID aor='sip:0900@h'/></participant>\
+             <participantsessionassoc participant_id='B'><disassociate-time>2026-11-23T01:00:00Z</disassociate-time>\
+             </participantsessionassoc></recording>";
+        metadata.update(hindsight_siprec::parse(newer.as_bytes()).unwrap());
+        let unknown = ("?".to_owned(), "?".to_owned());
+        let parties = parties(&metadata, &["1", "2"], |number| number == "1002", unknown);
+        let numbers: Vec<&str> = parties.call.iter().map(|party| party.number.as_str()).collect();
+        assert_eq!(numbers, ["0701", "1002", "0900"]);
+        assert_eq!(parties.call[1].role, Party::Agent);
     }
 
     #[test]

@@ -226,3 +226,113 @@ async fn nobody_is_answered_200_when_nothing_can_be_recorded() {
     assert_eq!(client.caller.ready().await, "0");
     server.stop().await;
 }
+
+/// The parties of each `call-established` of an interaction, in order.
+fn established(journal: &str, interaction: InteractionId) -> Vec<Vec<String>> {
+    let lines = journal.lines().filter(|line| {
+        line.contains(&interaction.to_string()) && line.contains("\"type\":\"call-established\"")
+    });
+    lines
+        .map(|line| {
+            line.split("\"number\":\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned())
+        })
+        .map(Iterator::collect)
+        .collect()
+}
+
+#[tokio::test]
+async fn who_joins_and_who_leaves_is_told_by_invite_update_and_info() {
+    let mut server = Server::prepare(true);
+    server.start();
+    let mut client = Client::new(&server, 2).await;
+    client.begin(METADATA).await;
+    client.talk(10, &[0x11, 0x22]);
+    let joins = |id: &str, number: &str, left: &str| {
+        format!(
+            "<recording><datamode>partial</datamode><participant participant_id='{id}'><nameID aor='sip:{number}@h'/>\
+             </participant><participantstreamassoc participant_id='{id}'><send>M2</send></participantstreamassoc>\
+             <participantsessionassoc participant_id='{left}'><disassociate-time>2026-11-22T10:00:00Z\
+             </disassociate-time></participantsessionassoc></recording>"
+        )
+    };
+    let sdp = client.sdp("0", "sendonly");
+    let by_invite = Client::body(&sdp, &joins("C", "1002", "B"));
+    let frontier = "multipart/mixed;boundary=frontier";
+    for (method, content_type, body) in [
+        (Method::Invite, frontier, by_invite),
+        (Method::Update, "application/rs-metadata+xml", joins("D", "1003", "C")),
+        (Method::Info, "application/rs-metadata+xml", joins("E", "1004", "D")),
+        // The same again is nothing new.
+        (Method::Update, "application/rs-metadata+xml", joins("E", "1004", "D")),
+    ] {
+        assert_eq!(client.change(method, content_type, body).await.status.as_u16(), 200);
+    }
+    let info = client.change(Method::Info, "text/plain", "hello".into()).await;
+    assert_eq!(info.status.as_u16(), 415);
+    let broken = client.change(Method::Update, "application/rs-metadata+xml", "<recording>".into()).await;
+    assert_eq!(broken.status.as_u16(), 400);
+    client.talk(10, &[0x33, 0x44]);
+    client.end().await;
+    let (dir, _) = server.manifests(1).await.remove(0);
+    let media = server.open(&dir);
+    let counts = [0x11, 0x22, 0x33, 0x44].map(|tag| packets(&media, tag));
+    assert_eq!(counts, [10; 4]);
+    let journal = journalled(&server, client.interaction, "call-ended").await;
+    assert_eq!(
+        established(&journal, client.interaction),
+        [["0701", "1001"], ["0701", "1002"], ["0701", "1003"], ["0701", "1004"]]
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_joins_later_is_recorded_from_then_on() {
+    let mut server = Server::prepare(true);
+    server.start();
+    let mut client = Client::new(&server, 1).await;
+    client.begin(METADATA).await;
+    client.talk(10, &[0x11]);
+    client.sources.push(UdpSocket::bind("127.0.0.1:0").unwrap());
+    let sdp = client.sdp("0", "sendonly");
+    let response = client.change(Method::Invite, "application/sdp", sdp).await;
+    assert_eq!(response.status.as_u16(), 200);
+    let answer = String::from_utf8(response.body).unwrap();
+    let ports = answer.lines().filter_map(|line| line.strip_prefix("m=audio ")?.split(' ').next());
+    client.media = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()))).collect();
+    assert_eq!(client.media.len(), 2, "{answer}");
+    client.talk(10, &[0x22, 0x33]);
+    client.end().await;
+    // The second party's track was not declared: it opens a part of its own.
+    let parts = server.manifests(2).await;
+    let media: Vec<Vec<u8>> = parts.iter().map(|(dir, _)| server.open(dir)).collect();
+    let counts = [0x11, 0x22, 0x33].map(|tag| media.iter().map(|part| packets(part, tag)).sum::<usize>());
+    assert_eq!(counts, [10; 3]);
+    let two = parts.iter().find(|(_, manifest)| manifest.part == 2).expect("part 2");
+    let Media::Voice { tracks } = &two.1.media else { panic!("voice") };
+    let named: Vec<_> = tracks.iter().map(|track| (track.party, track.number_or_dn.as_str())).collect();
+    assert_eq!(named, [(Party::Agent, "0701"), (Party::Customer, "1001")]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_taken_back_leaves_nothing_running() {
+    let mut server = Server::prepare(true);
+    server.start();
+    let mut client = Client::new(&server, 2).await;
+    for _ in 0..5 {
+        client.interaction = InteractionId::new();
+        let invite = client.invite(&client.sdp("0", "sendonly"), METADATA);
+        let status = client.caller.ask_and_cancel(invite.clone()).await;
+        if status.status.is_success() {
+            // The answer was quicker: as with every session, its client ends it.
+            let mut dialog = Dialog::uac(&invite, &status).unwrap();
+            client.caller.ack(&dialog).await;
+            let _ = client.caller.ask(dialog.request(Method::Bye)).await;
+        } else {
+            assert_eq!(status.status.as_u16(), 487);
+        }
+        journalled(&server, client.interaction, "call-ended").await;
+    }
+    assert_eq!(client.caller.ready().await, "0", "a leg is still in use");
+    server.stop().await;
+}

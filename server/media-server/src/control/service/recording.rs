@@ -2,9 +2,10 @@
 
 use super::{ALLOW, Refusal, Service};
 use crate::control::{
-    recording_session::{Answer, Opening, RecordingSession, Surroundings, journal_refused},
+    recording_session::{Answer, Newer, Opening, RecordingSession, Surroundings, journal_refused},
     siprec::{self, Refused},
 };
+use crate::relay::Leg;
 use hindsight_model::InteractionId;
 use hindsight_sip::{
     Dialog, DialogId, Method, Request, Response, ServerTransactionId, SipMessage as _, StatusCode,
@@ -60,17 +61,10 @@ impl Service {
         let is_dn = |number: &str| self.site.records_screen_of(number).is_some();
         let parties = siprec::parties(&described.metadata, &labels, is_dn, parties_of(request));
         let least = (0..self.pairs.len()).min_by_key(|pair| self.pairs[*pair].relay.load());
-        let pair = least.map(|pair| &self.pairs[pair]).ok_or_else(|| Refusal::busy("No Relay"))?;
-        let mut legs = Vec::new();
-        for _ in &labels {
-            let sockets = self.ports.bind().map_err(|error| {
-                tracing::error!(%error, "no RTP ports for a recording session");
-                Refusal::busy("No RTP Port Free")
-            })?;
-            legs.push(Arc::new(pair.relay.add(sockets)));
-        }
+        let pair = least.ok_or_else(|| Refusal::busy("No Relay"))?;
+        let legs = self.legs_for(pair, labels.len())?;
         let to = Surroundings {
-            recorder: pair.recorder.clone(),
+            recorder: self.pairs[pair].recorder.clone(),
             token: self.tokens.fetch_add(1, Ordering::Relaxed),
             site: self.site.clone(),
             sip: self.sip.clone(),
@@ -89,6 +83,7 @@ impl Service {
             described,
             parties,
             legs,
+            pair,
             address: self.advertised,
             sdp_session: u64::from(self.ids.cseq()),
         };
@@ -109,31 +104,7 @@ impl Service {
         session.dialog.receive(request)?;
         session.heard(Instant::now());
         match request.method {
-            Method::Invite | Method::Update => {
-                let (offer, metadata) = (siprec::offer(request)?, siprec::metadata(request)?);
-                if offer.as_ref().is_some_and(|offer| !session.knows(offer)) {
-                    let reason = "A Session Begins With All Its Streams";
-                    return Err(Refusal::because(StatusCode::NOT_ACCEPTABLE_HERE, reason));
-                }
-                if offer.is_none() && request.method == Method::Invite {
-                    return Err(Refusal::because(StatusCode::NOT_ACCEPTABLE_HERE, "Offer Missing"));
-                }
-                if let Some(metadata) = metadata {
-                    session.metadata.update(metadata);
-                }
-                session.dialog.refresh_target(request);
-                let response = session.dialog.response(request, StatusCode::OK).with_header("Allow", ALLOW);
-                let Some(offer) = offer else { return Ok(Some(response)) };
-                let is_invite = request.method == Method::Invite;
-                if is_invite {
-                    session.unacknowledged = Some(transaction);
-                }
-                if session.change(&offer, Answer { transaction, response, is_invite }) {
-                    Ok(None)
-                } else {
-                    Err(Refusal::busy("Too Many Changes"))
-                }
-            }
+            Method::Invite | Method::Update | Method::Info => self.change(transaction, id, request),
             Method::Bye => {
                 let response = session.dialog.response(request, StatusCode::OK);
                 self.recordings.remove(id);
@@ -144,6 +115,68 @@ impl Service {
                 Ok(Some(session.dialog.response(request, StatusCode::OK).with_header("Allow", ALLOW)))
             }
             _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED)),
+        }
+    }
+
+    /// New streams, other directions, or newer metadata, also alone.
+    fn change(
+        &mut self,
+        transaction: ServerTransactionId,
+        id: &DialogId,
+        request: &Request,
+    ) -> Result<Option<Response>, Refusal> {
+        let is_invite = request.method == Method::Invite;
+        let (offer, metadata) = (siprec::offer(request)?, siprec::metadata(request)?);
+        if offer.is_none() && is_invite {
+            return Err(Refusal::because(StatusCode::NOT_ACCEPTABLE_HERE, "Offer Missing"));
+        }
+        if metadata.is_none() && request.method == Method::Info {
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let gone = || Refusal::new(StatusCode::CALL_DOES_NOT_EXIST);
+        let session = self.recordings.get(id).ok_or_else(gone)?;
+        let joining = offer.as_ref().map_or(Some(0), |offer| session.missing(offer));
+        let joining = joining.ok_or_else(|| Refusal::from(Refused::TooManyStreams))?;
+        let pair = session.pair;
+        if self.legs() + joining > self.max_legs {
+            return Err(Refusal::busy("No Leg Free"));
+        }
+        let legs = self.legs_for(pair, joining)?;
+        let session = self.recordings.get_mut(id).ok_or_else(gone)?;
+        session.dialog.refresh_target(request);
+        let response = session.dialog.response(request, StatusCode::OK).with_header("Allow", ALLOW);
+        if is_invite {
+            session.unacknowledged = Some(transaction);
+        }
+        let newer = Newer { metadata, offer, legs };
+        let is_dn = |number: &str| self.site.records_screen_of(number).is_some();
+        if session.change(newer, is_dn, Answer { transaction, response, is_invite }) {
+            Ok(None)
+        } else {
+            Err(Refusal::busy("Too Many Changes"))
+        }
+    }
+
+    fn legs_for(&mut self, pair: usize, count: usize) -> Result<Vec<Arc<Leg>>, Refusal> {
+        let mut leg = || {
+            let sockets = self.ports.bind().map_err(|error| {
+                tracing::error!(%error, "no RTP ports for a recording session");
+                Refusal::busy("No RTP Port Free")
+            })?;
+            Ok(Arc::new(self.pairs[pair].relay.add(sockets)))
+        };
+        (0..count).map(|_| leg()).collect()
+    }
+
+    /// The client took the INVITE of a session back while its recording was being opened.
+    pub(super) fn cancel_recording(&mut self, transaction: ServerTransactionId) {
+        let of_it = |session: &RecordingSession| session.unacknowledged == Some(transaction);
+        let found = self.recordings.iter().find(|(_, session)| of_it(session)).map(|(id, _)| id.clone());
+        // Only the first INVITE: without it there is no session, while a re-INVITE is nearly done.
+        if let Some(session) =
+            found.filter(|id| !self.recordings[id].established).and_then(|id| self.recordings.remove(&id))
+        {
+            session.cancel();
         }
     }
 
