@@ -26,6 +26,7 @@ mod screen_seek;
 mod seal;
 mod seek;
 mod single_sign_on;
+mod sip_server_ends;
 mod siprec;
 mod siprec_library;
 mod spool_faults;
