@@ -11,12 +11,14 @@
 //! | `plaintext` | random access to the decrypted bytes, segment by segment; counts the segments opened |
 //! | `matroska` | reading our own live Matroska: head and clusters |
 //! | `codec`, `g711` | payloads to samples |
+//! | `conceal` | what is heard in place of lost packets |
 //! | `voice` | the virtual WAV, peaks |
 //! | `fragments` | reading our own fragmented MP4: boxes, times |
 //! | `screen` | the virtual MP4 |
 //! | `rebuild` | index and length of a recording that a crash cut off |
 
 mod codec;
+mod conceal;
 mod error;
 mod fragments;
 mod g711;

@@ -2,12 +2,13 @@
 //! the agent, right the customer.
 //!
 //! Rendered in fixed blocks of one second, so that any range of it gives the same bytes. Where no packet was recorded
-//! (loss, hold, a pause) there is silence, and time goes on; also where a segment was changed and does not open any
-//! more. [`Voice::peaks`] says where that is, before anybody listens.
+//! (hold, a pause) there is silence, and time goes on; also where a segment was changed and does not open any more.
+//! A gap of a few packets between two others is loss, and concealed. [`Voice::peaks`] says where that is, before anybody listens.
 
 use crate::{
     PlaybackError,
     codec::{self, Decoder},
+    conceal::Concealer,
     matroska::{self, Head},
     plaintext::{Payload, Plaintext},
 };
@@ -20,6 +21,12 @@ const FRAME: u64 = CHANNELS * 2;
 const HEADER: u64 = 44;
 /// A packet may be this long, milliseconds.
 const LONGEST_PACKET: u64 = 120;
+/// A longer gap is no loss, milliseconds.
+const LONGEST_LOSS: u64 = 100;
+/// A shorter one is a step of the timeline: no packet is missing, milliseconds.
+const SHORTEST_LOSS: u64 = 10;
+/// Over so much a concealed loss passes into what is heard after it, milliseconds.
+const PASSAGE: u64 = 4;
 /// Most pairs of peaks that are given per track.
 const MOST_PEAKS: u64 = 8000;
 
@@ -150,15 +157,43 @@ impl<P: Payload> Voice<P> {
         let Some(clusters) = self.clusters(block * 1000) else {
             return Ok(Block { samples, damaged: Vec::new() });
         };
-        let whole = self.span(clusters.start).start..self.span(clusters.end - 1).end;
-        let (opened, damaged) = match self.plaintext.read(whole).await {
-            Ok(bytes) => (vec![bytes], Vec::new()),
-            // What is left of it is heard; the length was proved when it was opened, so nothing is out of place.
-            Err(PlaybackError::Sealed(SealError::SegmentDamaged { .. })) => self.what_opens(clusters).await?,
-            Err(error) => return Err(error),
-        };
+        let next = clusters.end;
+        let (mut opened, damaged) = self.open_clusters(clusters).await?;
+        let follows = self.index.get(next).is_some_and(|n| n.time_ms < (block + 1) * 1000 + LONGEST_LOSS);
+        if follows && self.ends_early(&opened, block) {
+            // Loss, if it goes on soon.
+            opened.extend(self.open_clusters(next..next + 1).await?.0);
+        }
         self.render(&opened, block, &mut samples);
         Ok(Block { samples, damaged })
+    }
+
+    async fn open_clusters(
+        &self,
+        clusters: Range<usize>,
+    ) -> Result<(Vec<Vec<u8>>, Vec<Range<u64>>), PlaybackError> {
+        let whole = self.span(clusters.start).start..self.span(clusters.end - 1).end;
+        match self.plaintext.read(whole).await {
+            Ok(bytes) => Ok((vec![bytes], Vec::new())),
+            // What is left of it is heard; the length was proved when it was opened, so nothing is out of place.
+            Err(PlaybackError::Sealed(SealError::SegmentDamaged { .. })) => self.what_opens(clusters).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a track that is heard in a block is not heard to its end.
+    fn ends_early(&self, clusters: &[Vec<u8>], block: u64) -> bool {
+        let end = ((block + 1) * self.sample_rate) as i64;
+        let mut ends = vec![None; self.head.tracks.len()];
+        for packet in clusters.iter().flat_map(|bytes| matroska::blocks(bytes)) {
+            let Some(place) = self.head.tracks.iter().position(|track| track.number == packet.track) else {
+                continue;
+            };
+            let length = codec::duration_ms(self.head.tracks[place].codec, packet.payload);
+            let over = self.frame_of(packet.ticks) + (length * self.sample_rate / 1000) as i64;
+            ends[place] = ends[place].max(Some(over));
+        }
+        ends.into_iter().flatten().any(|over| over < end)
     }
 
     /// Cluster by cluster; with the times of those that do not open.
@@ -189,30 +224,42 @@ impl<P: Payload> Voice<P> {
         let mut packets: Vec<matroska::Block<'_>> =
             clusters.iter().flat_map(|bytes| matroska::blocks(bytes)).collect();
         packets.sort_by_key(|packet| packet.ticks);
+        let ms = |ms: u64| (ms * self.sample_rate / 1000) as i64;
         let mut decoded = Vec::new();
         for (track, channel) in self.head.tracks.iter().zip(&self.channels) {
             let Some(channel) = *channel else { continue };
             let mut decoder = Decoder::new(track.codec);
+            let mut heard = Concealer::new(track.codec.sample_rate());
             let repeat = (self.sample_rate / u64::from(track.codec.sample_rate())).max(1) as i64;
+            let mut over = None;
             for packet in packets.iter().filter(|packet| packet.track == track.number) {
                 let at = self.frame_of(packet.ticks);
                 // One decoder that begins at one place, whatever clusters were read.
                 if at < earliest {
                     continue;
                 }
-                decoder.decode(packet.payload, &mut decoded);
-                let mut before = decoded.first().copied().unwrap_or(0);
-                for (i, &sample) in (0..).zip(&decoded) {
-                    let step = i64::from(sample) - i64::from(before);
-                    for k in 0..repeat {
-                        let place = usize::try_from(at - start + i * repeat + k).ok();
-                        if let Some(frame) = place.and_then(|place| samples.get_mut(place)) {
-                            // Between two samples of a track of a lower rate: a straight line.
-                            frame[channel] = (i64::from(before) + step * (k + 1) / repeat) as i16;
-                        }
+                let gap = over.map_or(0, |over| at - over);
+                let mut passage = Vec::new();
+                if (1..=ms(LONGEST_LOSS)).contains(&gap) {
+                    let count = (gap / repeat) as usize;
+                    if gap >= ms(SHORTEST_LOSS) {
+                        decoder.conceal(count, &heard, packet.payload, &mut decoded);
+                    } else {
+                        decoded = heard.go_on(count);
                     }
-                    before = sample;
+                    paint(samples, channel, at - gap - start, repeat, &decoded);
+                    heard.heard(&decoded);
+                    passage = heard.go_on((ms(PASSAGE) / repeat) as usize);
+                    heard.fade_from(count, &mut passage);
                 }
+                decoder.decode(packet.payload, &mut decoded);
+                if decoded.is_empty() {
+                    continue;
+                }
+                pass(&passage, &mut decoded);
+                paint(samples, channel, at - start, repeat, &decoded);
+                heard.heard(&decoded);
+                over = Some(at + decoded.len() as i64 * repeat);
             }
         }
     }
@@ -239,6 +286,30 @@ impl<P: Payload> Voice<P> {
     fn span(&self, cluster: usize) -> Range<u64> {
         let end = self.index.get(cluster + 1).map_or(self.plaintext.len(), |entry| entry.position);
         self.index[cluster].position..end
+    }
+}
+
+/// Puts samples of a track where they belong, `repeat` of the block's for one of the track's.
+fn paint(block: &mut [[i16; 2]], channel: usize, at: i64, repeat: i64, samples: &[i16]) {
+    let mut before = samples.first().copied().unwrap_or(0);
+    for (i, &sample) in (0..).zip(samples) {
+        let step = i64::from(sample) - i64::from(before);
+        for k in 0..repeat {
+            let place = usize::try_from(at + i * repeat + k).ok();
+            if let Some(frame) = place.and_then(|place| block.get_mut(place)) {
+                // Between two samples of a track of a lower rate: a straight line.
+                frame[channel] = (i64::from(before) + step * (k + 1) / repeat) as i16;
+            }
+        }
+        before = sample;
+    }
+}
+
+/// From one sound into another, at its start.
+fn pass(from: &[i16], into: &mut [i16]) {
+    let length = from.len() as i64 + 1;
+    for ((n, from), into) in (1..).zip(from).zip(into) {
+        *into = ((i64::from(*from) * (length - n) + i64::from(*into) * n) / length) as i16;
     }
 }
 

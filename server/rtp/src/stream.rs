@@ -177,6 +177,16 @@ impl Stream {
         self.clock_rate
     }
 
+    /// The party goes on with another RTP clock rate: everything held is delivered, and the next packet begins a new run.
+    pub fn change_clock(&mut self, clock_rate: u32, deliver: &mut impl FnMut(Frame<'_>) -> bool) {
+        self.interrupt(deliver);
+        if let Some(run) = self.run.take() {
+            self.quality.close_run(&run.sequence, run.ignored);
+            self.quality.restarts += 1;
+        }
+        self.clock_rate = clock_rate;
+    }
+
     /// Takes a packet. `deliver` gets frames in order and says whether it kept them.
     pub fn push(&mut self, arrived: &Arrived<'_>, deliver: &mut impl FnMut(Frame<'_>) -> bool) {
         // What has waited long enough is judged without the newcomer.

@@ -180,12 +180,6 @@ impl Capture {
         at: Timestamp,
         out: &mut Vec<u8>,
     ) -> Vec<VoiceTrack> {
-        for side in &mut self.sides {
-            let clock_rate = side.setup.clock_rate();
-            if side.stream.clock_rate() != clock_rate {
-                side.stream = Stream::new(clock_rate);
-            }
-        }
         let (part, tracks) = Part::start(&self.sides, at_us, recording, at, out);
         self.part = part;
         tracks
@@ -221,10 +215,14 @@ impl Capture {
             let other_clock = codec.clock_rate() != state.stream.clock_rate();
             if other_clock && state.clock_changes >= MAX_CLOCK_CHANGES {
                 payload = Payload::Unknown;
-            } else if other_clock || self.part.route(side, codec).is_none() {
-                state.clock_changes += u32::from(other_clock);
+            } else if self.part.route(side, codec).is_none() {
                 declare(&mut state.setup, packet.payload_type(), codec);
                 return Taken::NeedsPart;
+            } else if other_clock {
+                state.clock_changes += 1;
+                let (part, pauses, setup) = (&mut self.part, &self.pauses, &state.setup);
+                let deliver = &mut |frame: Frame<'_>| part.write(side, setup, pauses, frame);
+                state.stream.change_clock(codec.clock_rate(), deliver);
             }
         }
         if payload == Payload::Unknown && !state.unknown.contains(&packet.payload_type()) {
