@@ -85,6 +85,38 @@ fn every_file_and_function_that_the_architecture_names_is_there() -> Result<()> 
     Ok(())
 }
 
+/// In the support table `module::the_start_of_…` is an end-to-end test, and a long name without module a test of any crate.
+#[test]
+fn every_test_that_the_readme_names_is_there() -> Result<()> {
+    let root = project_root();
+    let text = read(&root.join("README.md"))?;
+    let table = text.split("\n## ").find(|section| section.starts_with("What is proved where"));
+    let (mut all, mut named) = (String::new(), 0);
+    for source in sources(&root)? {
+        all += &read(&source)?;
+    }
+    let mut wrong = Vec::new();
+    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
+    for token in table.context("no support table")?.lines().flat_map(code) {
+        let start = token.trim_end_matches('…');
+        let is_there = match start.split_once("::") {
+            Some((module, name)) if word(module) && (name.is_empty() || word(name)) => {
+                let file = fs::read_to_string(root.join(format!("tests/tests/e2e/{module}.rs")));
+                file.is_ok_and(|text| name.is_empty() || text.contains(&format!("fn {name}")))
+            }
+            None if word(start) && start.matches('_').count() > 2 => all.contains(&format!("fn {start}")),
+            _ => continue,
+        };
+        named += 1;
+        if !is_there {
+            wrong.push(token);
+        }
+    }
+    assert!(named > 30, "only {named} tests are named: is the table still read?");
+    assert!(wrong.is_empty(), "README.md names tests that are not there: {wrong:#?}");
+    Ok(())
+}
+
 /// Our crates that a crate is built with, by their short names; not those of its tests.
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let mut inside = false;
