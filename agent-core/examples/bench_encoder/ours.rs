@@ -37,7 +37,7 @@ struct Settings {
 impl Settings {
     fn parse(text: &str) -> anyhow::Result<Self> {
         let mut settings = Self {
-            quantiser: 26,
+            quantiser: hindsight_wire::policy::CapturePolicy::default().quantiser.into(),
             layers: 2,
             cabac: 1,
             complexity: Complexity::Low,

@@ -1,6 +1,9 @@
 //! Ours and ffmpeg, at the same time on the same display.
 
-use crate::{Arguments, same_pictures, ssim};
+use crate::{
+    Arguments, same_pictures,
+    ssim::{self, Matrix},
+};
 use anyhow::{Context as _, ensure};
 use std::{
     io::{BufRead as _, BufReader},
@@ -86,17 +89,20 @@ pub fn compare(arguments: &Arguments, scene: &str) -> anyhow::Result<serde_json:
     });
     let reference = file("reference.mkv");
     for key in ["ours", "peer", "peer420"] {
+        let matrix = if key == "ours" { Matrix::Bt709 } else { Matrix::Bt601 };
         let (recorded, again) = (file(&format!("{key}.mp4")), file(&format!("{key}-again.mp4")));
         compared[key]["bytes"] = std::fs::metadata(&recorded)?.len().into();
-        compared[key]["ssimStill"] = ssim::compare(&recorded, &reference, frame_rate, STILL)?.into();
+        compared[key]["ssimStill"] =
+            serde_json::to_value(ssim::compare(&recorded, matrix, &reference, frame_rate, STILL)?)?;
         match key {
             "ours" => same_pictures::ours(arguments, &reference, &again)?,
             "peer" => same_pictures::peer(&reference, &PEER, &again)?,
             _ => same_pictures::peer(&reference, &[&PEER[..], &AT_420].concat(), &again)?,
         }
-        compared[key]["ssim"] = ssim::compare(&again, &reference, frame_rate, "1")?.into();
+        compared[key]["ssim"] =
+            serde_json::to_value(ssim::compare(&again, matrix, &reference, frame_rate, "1")?)?;
     }
-    compared["limit420"] = ssim::limit(&reference, frame_rate, "1")?.into();
+    compared["limit420"] = serde_json::to_value(ssim::limit(&reference, frame_rate, "1")?)?;
     Ok(compared)
 }
 

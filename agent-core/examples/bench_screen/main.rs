@@ -1,6 +1,6 @@
 //! Records a display with the real pipeline and prints what that cost, as one JSON line.
 //!
-//! `bench_screen --seconds 30 [--display :1] [--frame-rate 5] [--quantiser 26] [--backend x11] [--mp4 FILE]`
+//! `bench_screen --seconds 30 [--display :1] [--frame-rate 5] [--quantiser 22] [--backend x11] [--mp4 FILE]`
 //!
 //! `bench_screen --compare office --seconds 60`: the same beside ffmpeg, on a virtual display of its own that shows that
 //! scene; prints both, their pictures' SSIM against a lossless recording, and the ratio of processor time.
@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5)]
     frame_rate: u32,
     /// H.264 quantiser.
-    #[arg(long, default_value_t = 26)]
+    #[arg(long, default_value_t = CapturePolicy::default().quantiser)]
     quantiser: u8,
     /// Which backend.
     #[arg(long, value_enum, default_value_t)]

@@ -38,7 +38,7 @@ impl Default for CapturePolicy {
     fn default() -> Self {
         Self {
             frame_rate: 5,
-            quantiser: 26,
+            quantiser: 22,
             max_minutes: 240,
             offline: OfflinePolicy::None,
             scale_percent: 100,
