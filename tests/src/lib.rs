@@ -13,6 +13,7 @@
 //! - [`recorder`]: `hindsight-recorder` signed in as an agent.
 //! - [`console`]: the web API as the console uses it.
 //! - [`debian`]: a clean Debian in a directory, for packages.
+//! - [`softphone`]: a phone that does exactly what a test tells it.
 //! - [`speech`]: comparing what was played with what was recorded.
 //! - [`wayland`]: a headless Wayland session with its portal.
 #![allow(
@@ -35,5 +36,6 @@ pub mod proxy;
 pub mod recorder;
 pub mod scenario;
 pub mod site;
+pub mod softphone;
 pub mod speech;
 pub mod wayland;

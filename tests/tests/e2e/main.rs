@@ -5,6 +5,7 @@
 mod agent;
 mod browser;
 mod call;
+mod codec_changes;
 mod codecs;
 mod crash;
 mod desktop;
@@ -19,6 +20,7 @@ mod package;
 mod package_server;
 mod package_update;
 mod pause;
+mod pause_keys;
 mod pause_rule;
 mod plaintext;
 mod screen;

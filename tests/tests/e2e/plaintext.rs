@@ -67,7 +67,7 @@ fn for_each_window(bytes: &[u8], mut each: impl FnMut(&[u8], u64)) {
 }
 
 /// `strace` of every way to write to a file; sockets are told apart by `-yy`.
-fn tracer(log: &Path) -> Vec<String> {
+pub fn tracer(log: &Path) -> Vec<String> {
     let calls = "write,pwrite64,writev,pwritev,pwritev2,sendfile,copy_file_range,splice,vmsplice,io_uring_setup,memfd_create";
     let mut words: Vec<String> =
         ["strace", "-f", "-yy", "-xx", "-s", "16777216", "-e"].map(str::to_owned).into();
@@ -77,7 +77,7 @@ fn tracer(log: &Path) -> Vec<String> {
 }
 
 /// What was written to regular files, per file in the order written; how many bytes in all.
-fn written(log: &Path) -> Result<std::collections::BTreeMap<String, Vec<u8>>> {
+pub fn written(log: &Path) -> Result<std::collections::BTreeMap<String, Vec<u8>>> {
     let mut files: std::collections::BTreeMap<String, Vec<u8>> = Default::default();
     for line in BufReader::new(File::open(log)?).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
@@ -221,7 +221,7 @@ async fn no_write_of_any_process_holds_plaintext_media() -> Result<()> {
 }
 
 /// SIGTERM for the children of strace; strace ends after them.
-async fn end_traced(strace: &mut Program) -> Result<()> {
+pub async fn end_traced(strace: &mut Program) -> Result<()> {
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.pid()))?;
     for pid in children.split_whitespace() {
         // SAFETY: the children of our own strace, which has not been waited for.
