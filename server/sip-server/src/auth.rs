@@ -7,6 +7,16 @@ use hindsight_sip::{
 };
 use std::time::Instant;
 
+/// The judgement on who sends a request.
+pub enum Judged {
+    /// This DN.
+    Is(String),
+    /// Nobody yet; answer this.
+    Asked(Box<Response>),
+    /// Wrong credentials of this account (which need not exist); answer this.
+    Wrong(String, Box<Response>),
+}
+
 /// Asks a registrar's question (401) for REGISTER and a proxy's (407) for calls.
 pub struct Authenticator {
     registrar: DigestServer,
@@ -34,12 +44,7 @@ impl Authenticator {
     }
 
     /// The DN that sent a request, or what to answer it.
-    pub fn judge(
-        &mut self,
-        request: &Request,
-        directory: &Directory,
-        now: Instant,
-    ) -> Result<String, Box<Response>> {
+    pub fn judge(&mut self, request: &Request, directory: &Directory, now: Instant) -> Judged {
         let server = if request.method == Method::Register { &mut self.registrar } else { &mut self.calls };
         let lookup = |user: &str, algorithm: Algorithm| {
             let dn = directory.get(user)?;
@@ -50,12 +55,15 @@ impl Authenticator {
             Ha1::from_hex(algorithm, hex)
         };
         match server.verify(request, lookup, now) {
-            Verdict::Authenticated { user } => Ok(user),
+            Verdict::Authenticated { user } => Judged::Is(user),
             Verdict::Challenge { stale } => {
-                Err(Box::new(server.challenge(request, stale, &self.algorithms, now)))
+                Judged::Asked(Box::new(server.challenge(request, stale, &self.algorithms, now)))
+            }
+            Verdict::Wrong { user } => {
+                Judged::Wrong(user, Box::new(server.challenge(request, false, &self.algorithms, now)))
             }
             Verdict::Refused(fault) => {
-                Err(Box::new(Response::to(request, fault.status).with_reason(fault.reason)))
+                Judged::Asked(Box::new(Response::to(request, fault.status).with_reason(fault.reason)))
             }
         }
     }

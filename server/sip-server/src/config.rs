@@ -1,6 +1,7 @@
 //! Process settings of the SIP server.
 
-use crate::call::Limits;
+use crate::{call::Limits, lockout};
+use hindsight_sip::gate::{Network, NotANetwork};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, time::Duration};
 
@@ -28,6 +29,21 @@ pub struct Config {
     pub max_expires: u32,
     /// Contacts of one DN at a time.
     pub max_contacts: usize,
+    /// Requests outside of calls that one address (IPv6: one /64) may send, a second, beyond those that prove to come from
+    /// a DN: a registration costs nothing, a call one, a wrong password five more. Others are refused with 503.
+    pub requests_per_second: u32,
+    /// How many of them may come at once.
+    pub requests_burst: u32,
+    /// TCP connections of one address at a time; more are closed.
+    pub connections_per_address: usize,
+    /// Seconds in which a message over TCP has to be there whole, and the first one to begin; else the connection is closed.
+    pub message_seconds: u64,
+    /// Wrong passwords for one DN from one address that lock this DN for this address (403).
+    pub wrong_passwords: u32,
+    /// Seconds for which it is locked; every time in a row twice as long, up to 64 times that.
+    pub lock_out_seconds: u64,
+    /// Addresses and networks without these limits: trunks, proxies, and by default what runs on the same host.
+    pub trusted: Vec<String>,
     /// Calls at a time; more are refused with 503.
     pub max_calls: usize,
     /// Seconds that a callee may ring.
@@ -57,6 +73,8 @@ pub enum DigestAlgorithm {
     Md5,
 }
 
+/// A day: doubled six times it is two months.
+const MAX_LOCK_OUT: u64 = 86_400;
 /// Default port of SIP.
 const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 5060);
@@ -76,6 +94,13 @@ impl Default for Config {
             min_expires: 30,
             max_expires: 3600,
             max_contacts: 5,
+            requests_per_second: 100,
+            requests_burst: 1000,
+            connections_per_address: 100,
+            message_seconds: 10,
+            wrong_passwords: 10,
+            lock_out_seconds: 60,
+            trusted: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],
             max_calls: 2000,
             ring_seconds: 60,
             setup_seconds: 8,
@@ -89,6 +114,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Which sources have no limits.
+    pub fn trusted(&self) -> Result<Vec<Network>, NotANetwork> {
+        self.trusted.iter().map(|text| text.parse()).collect()
+    }
+
+    /// When an account is locked.
+    pub fn lock_out(&self) -> lockout::Terms {
+        let lasts = Duration::from_secs(self.lock_out_seconds.clamp(1, MAX_LOCK_OUT));
+        lockout::Terms { wrong: self.wrong_passwords.max(1), lasts }
+    }
+
     /// How long a call waits for what.
     pub fn limits(&self) -> Limits {
         Limits {

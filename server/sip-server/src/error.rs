@@ -16,6 +16,9 @@ pub enum SipServerError {
     /// Configuration: the advertised host is no host.
     #[error("advertised_host `{0}` is not a host name or address")]
     AdvertisedHost(String),
+    /// Configuration: an address of `trusted`.
+    #[error("trusted: {0}")]
+    Trusted(#[from] hindsight_sip::gate::NotANetwork),
     /// Configuration: there is nobody to report to.
     #[error("the identity names no web services address")]
     NoAddress,

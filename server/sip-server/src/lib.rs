@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`] | process settings; what is configured for the site arrives over the link and is looked up in [`directory`] |
 //! | [`call`] | pure: one call over abstract legs, its recording, the watch over its far ends |
-//! | [`registrar`], [`auth`], [`guard`] | pure: who is registered where, who sends a request, what is understood at all |
+//! | [`registrar`], [`auth`], [`lockout`], [`guard`] | pure: who is registered where, who sends a request, who guesses passwords, what is understood at all |
 //! | [`state`] | pure: all of it between events and commands of the SIP stack |
 //! | [`service`] | the loop: sockets, link, journal, clock |
 //!
@@ -18,10 +18,12 @@ pub mod error;
 pub mod guard;
 mod keeper;
 mod leg;
+pub mod lockout;
 pub mod registrar;
 pub mod service;
 mod session;
 pub mod state;
+mod tally;
 mod wires;
 
 pub use config::Config;

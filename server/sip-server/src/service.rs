@@ -6,9 +6,10 @@ use crate::{
     error::SipServerError,
     keeper::ConfigKeeper,
     state::{Output, SipServer},
+    tally::Tally,
 };
 use hindsight_link::{ConfigCache, Hello, Identity, Journal, Link, LinkConfig, LinkEvent, LinkHandle};
-use hindsight_sip::{Host, HostPort, SipConfig, SipHandle, SipStack};
+use hindsight_sip::{Host, HostPort, Limits, SipConfig, SipHandle, SipStack};
 use hindsight_wire::{
     Timestamp,
     component::VoiceConfig,
@@ -21,6 +22,8 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// How often the counts of what was turned away are told.
+const TELL: Duration = Duration::from_secs(1);
 /// How long the far ends of ended calls may take to answer our BYE at shut-down.
 const GOODBYE: Duration = Duration::from_millis(1500);
 
@@ -37,6 +40,14 @@ pub async fn run(
     let advertised = advertised(&config)?;
     let mut sip_config = SipConfig::new(config.listen);
     sip_config.advertised = advertised;
+    sip_config.message_timeout = Duration::from_secs(config.message_seconds.max(1));
+    let trusted = config.trusted()?;
+    sip_config.limits = Some(Limits {
+        per_second: config.requests_per_second,
+        burst: config.requests_burst,
+        connections: config.connections_per_address,
+        trusted: trusted.clone(),
+    });
     let listen = config.listen;
     let (sip, mut events) =
         SipStack::bind(sip_config).await.map_err(|source| SipServerError::Listen { listen, source })?;
@@ -49,6 +60,7 @@ pub async fn run(
     // On every interface: each peer is told the address that is on its way.
     let every = config.listen.ip().is_unspecified() && config.advertised_host.is_empty();
     let server = SipServer::new(config, sip.advertised().clone(), client_ids, rand::random(), Instant::now());
+    let server = server.trusting(trusted);
     let mut server = if every { server.reached_by(Box::new(route_to)) } else { server };
     if let Some(cached) = cache.load()? {
         tracing::info!(
@@ -62,6 +74,9 @@ pub async fn run(
     let mut service = Service { sip, link, journal, keeper: ConfigKeeper::start(cache), server };
     // Priorities: calls before configuration and commands; timers fall due by themselves.
     let mut goodbye: Option<tokio::time::Instant> = None;
+    let mut tally = Tally::default();
+    let mut tell = tokio::time::interval(TELL);
+    tell.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         service.perform().await?;
         if goodbye.is_some() && service.server.calls() == 0 {
@@ -76,6 +91,7 @@ pub async fn run(
                 None => return Err(hindsight_sip::StackGone.into()),
             },
             Some(event) = link_events.recv() => service.on_link(event),
+            _ = tell.tick() => tally.tell(&service.sip, service.server.turned()),
             () = shutdown.cancelled(), if goodbye.is_none() => {
                 goodbye = Some(tokio::time::Instant::now() + GOODBYE);
                 service.server.shut_down(now());

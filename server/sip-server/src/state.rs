@@ -8,13 +8,14 @@ use crate::{
     config::Config,
     directory::Directory,
     guard,
+    lockout::LockOut,
     registrar::{Registrar, Terms},
     session::Session,
     wires::{Kind, Wires},
 };
 use hindsight_model::Event as DomainEvent;
 use hindsight_sip::{
-    ClientTransactionId, Command, DialogId, Event, HostPort, Ids, Method, Request, Response,
+    ClientTransactionId, Command, DialogId, Event, HostPort, Ids, Method, Network, Request, Response,
     ServerTransactionId, SipMessage, Source, StatusCode, capability::Capabilities,
 };
 use hindsight_wire::{
@@ -52,6 +53,17 @@ pub enum Output {
     },
 }
 
+/// Who was turned away, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// Wrong passwords.
+    pub wrong_passwords: u64,
+    /// Accounts locked for an address.
+    pub lock_outs: u64,
+    /// Requests of who was locked out.
+    pub locked_out: u64,
+}
+
 /// The SIP server.
 pub struct SipServer {
     config: Config,
@@ -63,6 +75,9 @@ pub struct SipServer {
     sessions: HashMap<InteractionId, Session>,
     /// Call-ID and From tag of INVITEs that we serve: the same by another way is a loop (RFC 3261 8.2.2.2).
     callers: HashMap<(String, String), InteractionId>,
+    lock_out: LockOut,
+    trusted: Vec<Network>,
+    turned: TurnedAway,
     deadlines: BTreeSet<(Instant, InteractionId)>,
     scheduled: HashMap<InteractionId, Instant>,
     next_sweep: Instant,
@@ -95,6 +110,9 @@ impl SipServer {
             authenticator: None,
             sessions: HashMap::new(),
             callers: HashMap::new(),
+            lock_out: LockOut::new(config.lock_out()),
+            trusted: Vec::new(),
+            turned: TurnedAway::default(),
             deadlines: BTreeSet::new(),
             scheduled: HashMap::new(),
             next_sweep: now + SWEEP,
@@ -108,6 +126,17 @@ impl SipServer {
     pub fn reached_by(mut self, reach: Reach) -> Self {
         self.wires.reach = reach;
         self
+    }
+
+    /// Addresses that are never locked out.
+    pub fn trusting(mut self, trusted: Vec<Network>) -> Self {
+        self.trusted = trusted;
+        self
+    }
+
+    /// Who was turned away since the start.
+    pub fn turned(&self) -> TurnedAway {
+        self.turned
     }
 
     /// What to do next.
@@ -186,6 +215,7 @@ impl SipServer {
         if self.next_sweep <= now.instant {
             self.next_sweep = now.instant + SWEEP;
             self.registrar.expire(now.instant);
+            self.lock_out.expire(now.instant);
         }
     }
 

@@ -8,6 +8,7 @@
 //! | [`dialog`] | identity, route, target, order of requests | RFC 3261 12 |
 //! | [`digest`] | authentication, both sides | RFC 7616, RFC 8760 |
 //! | [`capability`] | what a user agent server refuses first | RFC 3261 8.2 |
+//! | [`gate`] | how much one source may ask for | RFC 3261 26.3.2.4 |
 //! | [`proxy`] | the steps of a stateful proxy | RFC 3261 16 |
 //! | [`sdp`] | audio offers and answers | RFC 3264, RFC 8866 |
 //! | [`transport`] | UDP and TCP on tokio | RFC 3261 18; RFC 5626 3.5.1 |
@@ -21,6 +22,7 @@ pub mod digest;
 pub mod endpoint;
 pub mod event;
 pub mod flow;
+pub mod gate;
 pub mod ids;
 pub mod message;
 pub mod proxy;
@@ -34,6 +36,7 @@ pub use dialog::{Dialog, DialogId, NewRequest};
 pub use endpoint::{Command, Endpoint, EndpointConfig, Output, Received, Transmit};
 pub use event::{ClientTransactionId, Event, ServerTransactionId};
 pub use flow::{Destination, Protocol, Source};
+pub use gate::{Limits, Network, Turned};
 pub use ids::Ids;
 pub use message::{
     CSeq, Fault, Header, Headers, Host, HostPort, Message, Method, NameAddr, OtherUri, Params, Rejection,

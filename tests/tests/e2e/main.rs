@@ -10,6 +10,7 @@ mod codecs;
 mod crash;
 mod desktop;
 mod fixture;
+mod floods;
 mod interactions;
 mod local_api;
 mod network;

@@ -2,6 +2,7 @@
 
 use super::{RETRY_AFTER, SipServer};
 use crate::{
+    auth::Judged,
     call::{Call, Leg, Now, Participant},
     leg::{Leg as State, flow_of},
     registrar::{Binding, Refusal},
@@ -13,11 +14,15 @@ use hindsight_model::{
     event::{EndCause, What},
 };
 use hindsight_sip::{
-    Dialog, Request, Response, ServerTransactionId, SipMessage, Source, StatusCode, Uri,
+    Command, Dialog, Method, Request, Response, ServerTransactionId, SipMessage, Source, StatusCode, Uri,
     sdp::{Description, SdpError},
 };
 use hindsight_wire::InteractionId;
 use rand::Rng;
+use std::net::IpAddr;
+
+/// Tokens that a wrong password costs its source.
+const WRONG_COSTS: i32 = 5;
 
 impl SipServer {
     pub(super) fn on_register(
@@ -30,7 +35,7 @@ impl SipServer {
         if !self.is_ours(&request.uri) {
             return self.respond(id, Response::to(request, StatusCode::NOT_FOUND));
         }
-        let number = match self.authenticate(request, now) {
+        let number = match self.authenticate(request, source, now) {
             Ok(number) => number,
             Err(response) => return self.respond(id, *response),
         };
@@ -53,18 +58,57 @@ impl SipServer {
     }
 
     /// The DN that a request comes from, or the challenge or refusal to answer it with.
-    fn authenticate(&mut self, request: &Request, now: Now) -> Result<String, Box<Response>> {
-        match &mut self.authenticator {
-            Some(authenticator) => authenticator.judge(request, &self.directory, now.instant),
-            None => {
-                let response = Response::to(request, StatusCode::SERVICE_UNAVAILABLE);
-                Err(Box::new(response.with_header("Retry-After", RETRY_AFTER)))
+    fn authenticate(&mut self, request: &Request, source: Source, now: Now) -> Result<String, Box<Response>> {
+        let Some(authenticator) = &mut self.authenticator else {
+            let response = Response::to(request, StatusCode::SERVICE_UNAVAILABLE);
+            return Err(Box::new(response.with_header("Retry-After", RETRY_AFTER)));
+        };
+        let address = source.remote.ip();
+        let judged = authenticator.judge(request, &self.directory, now.instant);
+        let account = match &judged {
+            Judged::Is(number) | Judged::Wrong(number, _) => {
+                self.directory.get(number).map(|dn| dn.number.as_str())
+            }
+            Judged::Asked(_) => None,
+        };
+        // Accounts that do not exist are one: else their names would fill the table.
+        let account = account.unwrap_or_default().to_owned();
+        let locked = self.lock_out.remaining(&account, address, now.instant);
+        match judged {
+            Judged::Asked(response) => Err(response),
+            // Also the right password: while an account is locked nothing is to be learnt about it.
+            Judged::Is(_) | Judged::Wrong(..) if locked.is_some() => {
+                self.turned.locked_out += 1;
+                let seconds = locked.map_or(0, |left| left.as_secs() + 1);
+                let response =
+                    Response::to(request, StatusCode::FORBIDDEN).with_reason("Too Many Wrong Passwords");
+                Err(Box::new(response.with_header("Retry-After", seconds)))
+            }
+            Judged::Wrong(_, response) => {
+                self.turned.wrong_passwords += 1;
+                self.wires.push(Output::Sip(Command::Credit(address, -WRONG_COSTS)));
+                if !self.is_trusted(address) && self.lock_out.wrong(&account, address, now.instant) {
+                    self.turned.lock_outs += 1;
+                    tracing::warn!("an account is locked for an address that tried wrong passwords");
+                }
+                Err(response)
+            }
+            Judged::Is(number) => {
+                self.lock_out.right(&account, address);
+                // What the question cost; a registration costs its phone nothing at all, a call one token.
+                let back = if request.method == Method::Register { 2 } else { 1 };
+                self.wires.push(Output::Sip(Command::Credit(address, back)));
+                Ok(number)
             }
         }
     }
 
+    fn is_trusted(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
     pub(super) fn on_invite(&mut self, id: ServerTransactionId, request: Request, source: Source, now: Now) {
-        let caller = match self.admit(&request, now) {
+        let caller = match self.admit(&request, source, now) {
             Ok(caller) => caller,
             Err(response) => return self.respond(id, *response),
         };
@@ -122,7 +166,7 @@ impl SipServer {
     }
 
     /// Who calls, when the INVITE may be served at all.
-    fn admit(&mut self, request: &Request, now: Now) -> Result<String, Box<Response>> {
+    fn admit(&mut self, request: &Request, source: Source, now: Now) -> Result<String, Box<Response>> {
         let refuse = |status| Err(Box::new(Response::to(request, status)));
         if request.max_forwards().ok().flatten() == Some(0) {
             return refuse(StatusCode::TOO_MANY_HOPS);
@@ -130,7 +174,7 @@ impl SipServer {
         if self.is_merged(request) {
             return refuse(StatusCode::LOOP_DETECTED);
         }
-        let number = self.authenticate(request, now)?;
+        let number = self.authenticate(request, source, now)?;
         // Nobody calls in another's name.
         if request.from().ok().and_then(|from| from.uri.user()).as_deref() != Some(number.as_str()) {
             return refuse(StatusCode::FORBIDDEN);

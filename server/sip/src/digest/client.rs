@@ -188,7 +188,7 @@ mod tests {
 
         let mut wrong = Pair::new("guess");
         let next = wrong.retry(&register(), false).unwrap();
-        assert_eq!(wrong.judge(&next), Verdict::Challenge { stale: false });
+        assert_eq!(wrong.judge(&next), Verdict::Wrong { user: "7001".into() });
         assert_eq!(wrong.retry(&next, false), Err(DigestError::Refused));
     }
 
@@ -235,7 +235,7 @@ mod tests {
         assert!(matches!(pair.judge(&request), Verdict::Refused(_)));
         let mut request = pair.retry(&register(), false).unwrap();
         request.method = Method::Invite;
-        assert_eq!(pair.judge(&request), Verdict::Challenge { stale: false });
+        assert_eq!(pair.judge(&request), Verdict::Wrong { user: "7001".into() });
     }
 
     #[test]

@@ -52,6 +52,11 @@ pub enum Verdict {
         /// The phone may answer without asking a person.
         stale: bool,
     },
+    /// Credentials in answer to a challenge of ours, and wrong ones: challenge again, and count.
+    Wrong {
+        /// Whose password was tried; not necessarily anybody's.
+        user: String,
+    },
     /// The credentials are not for this request.
     Refused(Fault),
 }
@@ -131,14 +136,15 @@ impl DigestServer {
             return Verdict::Refused(Fault::syntax("Digest URI Does Not Match"));
         }
         let Some((salt, issued)) = self.open_nonce(proof.nonce) else { return again };
+        let wrong = || Verdict::Wrong { user: proof.user.to_owned() };
         let Some(ha1) = lookup(proof.user, proof.algorithm).filter(|h| h.algorithm() == proof.algorithm)
         else {
-            return again;
+            return wrong();
         };
         let method: &Method = &request.method;
         let expected = ha1.response(proof.nonce, proof.nc, proof.cnonce, method.as_str(), proof.uri);
         if !equal(expected.as_bytes(), proof.response.to_ascii_lowercase().as_bytes()) {
-            return again;
+            return wrong();
         }
         // Only now, so that nobody without the password can wear a nonce out or fill the table.
         let expires = issued + self.lifetime;

@@ -1,7 +1,9 @@
 //! What an endpoint is told once.
 
+use crate::gate::{Limits, Turned};
 use crate::message::HostPort;
 use crate::transaction::Timers;
+use std::sync::Arc;
 
 /// Settings of an [`super::Endpoint`].
 #[derive(Debug, Clone)]
@@ -16,6 +18,10 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// More streams than this are closed at once.
     pub max_streams: usize,
+    /// What one source may ask for; `None`: everything.
+    pub limits: Option<Limits>,
+    /// Where what is turned away is counted.
+    pub turned: Arc<Turned>,
 }
 
 /// RFC 3261 18.1.1.
@@ -34,6 +40,8 @@ impl EndpointConfig {
             udp_request_limit: UDP_REQUEST_LIMIT,
             max_transactions: MAX_TRANSACTIONS,
             max_streams: MAX_STREAMS,
+            limits: None,
+            turned: Arc::default(),
         }
     }
 }

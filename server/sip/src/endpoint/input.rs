@@ -1,6 +1,7 @@
 //! Bytes from the network.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -45,6 +46,11 @@ impl Endpoint {
         self.streams.get(&remote).is_some_and(StreamFramer::is_mid_message)
     }
 
+    /// How many messages of this stream have come whole.
+    pub fn frames(&self, remote: SocketAddr) -> u64 {
+        self.streams.get(&remote).map_or(0, StreamFramer::frames)
+    }
+
     fn stream_input(&mut self, source: Source, bytes: &[u8], now: Instant) {
         if !self.streams.contains_key(&source.remote) && self.streams.len() >= self.config.max_streams {
             self.outputs.push_back(Output::Close(source.remote));
@@ -60,6 +66,7 @@ impl Endpoint {
                 Ok(Some(Frame::Ping)) => self.pong(source),
                 Ok(None) => break,
                 Err(rejection) => {
+                    self.config.turned.unfollowable.fetch_add(1, Ordering::Relaxed);
                     self.reject(rejection, source);
                     self.outputs.push_back(Output::Close(source.remote));
                     return;
@@ -91,6 +98,7 @@ impl Endpoint {
     }
 
     fn reject(&mut self, rejection: Rejection, source: Source) {
+        self.config.turned.malformed.fetch_add(1, Ordering::Relaxed);
         debug!(fault = %rejection.fault, answered = rejection.response.is_some(), "message refused");
         let Some(response) = rejection.response else { return };
         let mut response = response.with_to_tag(&self.ids.tag());

@@ -14,7 +14,7 @@ pub use config::{EndpointConfig, MAX_STREAMS, MAX_TRANSACTIONS, UDP_REQUEST_LIMI
 pub use input::Received;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -23,6 +23,7 @@ use bytes::Bytes;
 
 use crate::event::{ClientTransactionId, Event, ServerTransactionId};
 use crate::flow::{Destination, Protocol};
+use crate::gate::Gate;
 use crate::ids::Ids;
 use crate::message::{Request, Response, StreamFramer};
 
@@ -85,6 +86,8 @@ pub enum Command {
     Acknowledge(ClientTransactionId, Request, Destination),
     /// [`Endpoint::send_stateless`]
     Stateless(Request, Destination),
+    /// [`Gate::credit`]
+    Credit(IpAddr, i32),
 }
 
 /// The endpoint.
@@ -101,12 +104,15 @@ pub struct Endpoint {
     streams: HashMap<SocketAddr, StreamFramer>,
     clock: Clock,
     outputs: VecDeque<Output>,
+    /// Made at the first request: the time is the caller's.
+    gate: Option<Gate>,
 }
 
 impl Endpoint {
     /// An endpoint with nothing going on.
     pub fn new(config: EndpointConfig, ids: Ids) -> Self {
         Self {
+            gate: None,
             config,
             ids,
             client_ids: ClientIds::default(),
@@ -159,12 +165,25 @@ impl Endpoint {
             Command::Cancel(id) => self.cancel(id, now),
             Command::Acknowledge(id, ack, destination) => self.acknowledge(id, ack, destination),
             Command::Stateless(request, destination) => self.send_stateless(request, destination),
+            Command::Credit(source, tokens) => {
+                if let Some(gate) = self.gate(now) {
+                    gate.credit(source, tokens, now);
+                }
+            }
         }
     }
 
     /// How many transactions are open, of both kinds.
     pub fn transactions(&self) -> usize {
         self.clients.len() + self.servers.len()
+    }
+
+    /// The limits of sources, where there are any.
+    pub fn gate(&mut self, now: Instant) -> Option<&mut Gate> {
+        if self.gate.is_none() {
+            self.gate = self.config.limits.clone().map(|limits| Gate::new(limits, now));
+        }
+        self.gate.as_mut()
     }
 
     fn event(&mut self, event: Event) {

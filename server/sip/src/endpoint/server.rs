@@ -1,6 +1,7 @@
 //! Requests of others.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +14,14 @@ use crate::event::{Event, ServerTransactionId};
 use crate::flow::{Protocol, Source};
 use crate::message::{Method, Request, Response, SipMessage, StatusCode, Via};
 use crate::transaction::{AckWait, AckWaitAction, ServerAction, ServerInvite, ServerPlain};
+
+/// Seconds after which a source that asked for too much may ask again.
+const RETRY_AFTER: u32 = 10;
+
+/// A request outside of dialogs; CANCEL ends what was begun.
+fn begins_something(request: &Request) -> bool {
+    request.method != Method::Cancel && request.to().map_or(true, |to| to.tag().is_none())
+}
 
 enum Machine {
     Invite(ServerInvite),
@@ -83,6 +92,15 @@ impl Endpoint {
             return self.repeated_request(id);
         }
         let route = ReplyRoute::of(source, Some(via));
+        if begins_something(&request)
+            && self.gate(now).is_some_and(|gate| !gate.admit(source.remote.ip(), now))
+        {
+            self.config.turned.over_limit.fetch_add(1, Ordering::Relaxed);
+            // Without a transaction: it costs as little as it can, and whoever means well comes back.
+            let response = Response::to(&request, StatusCode::SERVICE_UNAVAILABLE)
+                .with_header("Retry-After", RETRY_AFTER);
+            return self.reply(route, response.to_bytes().into());
+        }
         if self.servers.len() >= self.config.max_transactions {
             let response =
                 Response::to(&request, StatusCode::SERVICE_UNAVAILABLE).with_header("Retry-After", 5);

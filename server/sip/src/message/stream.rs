@@ -22,6 +22,7 @@ pub struct StreamFramer {
     /// Up to here there is no end of head.
     scanned: usize,
     dead: bool,
+    frames: u64,
 }
 
 impl StreamFramer {
@@ -42,12 +43,18 @@ impl StreamFramer {
         !self.buffer.is_empty()
     }
 
+    /// How many frames there were so far.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
     /// The next frame; `Err` when the stream cannot be followed any more: answer, then close.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, Rejection> {
         if self.dead {
             return Ok(None);
         }
         if self.skip_line_breaks() {
+            self.frames += 1;
             return Ok(Some(Frame::Ping));
         }
         if self.buffer.first().is_none_or(|b| matches!(b, b'\r' | b'\n')) {
@@ -81,6 +88,7 @@ impl StreamFramer {
         };
         self.buffer.drain(..end + length);
         self.scanned = 0;
+        self.frames += 1;
         Ok(Some(frame))
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -14,6 +16,7 @@ use super::connection::{Connection, Generation, News, NewsSender};
 use crate::endpoint::{Command, Endpoint, Output, Received, Transmit};
 use crate::event::{ClientTransactionId, Event};
 use crate::flow::{Protocol, Source};
+use crate::gate::{Origin, Turned};
 
 /// Pieces of streams that may wait for the driver.
 const NEWS_QUEUE: usize = 256;
@@ -21,6 +24,8 @@ const NEWS_QUEUE: usize = 256;
 const UDP_BATCH: usize = 64;
 /// How often streams are looked over for time limits.
 const SWEEP: Duration = Duration::from_secs(5);
+/// However short the limits are.
+const SHORTEST_SWEEP: Duration = Duration::from_millis(100);
 /// Requests on one stream that are told of its end.
 const MAX_UNHEARD: usize = 1024;
 
@@ -59,17 +64,17 @@ pub(super) struct Driver {
     news: mpsc::Receiver<(SocketAddr, Generation, News)>,
     news_sender: NewsSender,
     deadline: Option<Instant>,
+    turned: Arc<Turned>,
 }
 
 impl Driver {
     pub(super) fn new(
         config: SipConfig,
         endpoint: Endpoint,
-        udp: UdpSocket,
-        tcp: TcpListener,
-        local: SocketAddr,
+        (udp, tcp, local): (UdpSocket, TcpListener, SocketAddr),
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
+        turned: Arc<Turned>,
     ) -> Self {
         let (news_sender, news) = mpsc::channel(NEWS_QUEUE);
         Self {
@@ -86,12 +91,14 @@ impl Driver {
             news,
             news_sender,
             deadline: None,
+            turned,
         }
     }
 
     pub(super) async fn run(mut self) {
         let mut buffer = vec![0; crate::message::MAX_MESSAGE];
-        let mut sweep = tokio::time::interval(SWEEP);
+        let every = SWEEP.min(self.config.message_timeout / 2).max(SHORTEST_SWEEP);
+        let mut sweep = tokio::time::interval(every);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.drain().await;
@@ -228,11 +235,18 @@ impl Driver {
 
     async fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         match accepted {
+            Ok((_, remote)) if self.has_too_many(remote.ip()) => {
+                self.turned.connections.fetch_add(1, Ordering::Relaxed);
+                debug!("a source has too many TCP connections: one closed");
+            }
             Ok((stream, remote)) => {
                 let generation = self.next_generation();
                 let connection = Connection::accepted(stream, remote, generation, self.news_sender.clone());
                 self.endpoint.stream_closed(remote);
-                self.peers.insert(remote, Peer::new(connection));
+                let mut peer = Peer::new(connection);
+                // Whoever connects has something to say: silence is no better than half a message.
+                peer.mid_message_since = Some(peer.last_traffic);
+                self.peers.insert(remote, peer);
             }
             Err(error) => {
                 // Out of file descriptors, mostly: without a pause this would be a busy loop.
@@ -240,6 +254,14 @@ impl Driver {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
+    }
+
+    fn has_too_many(&mut self, address: IpAddr) -> bool {
+        let Some(gate) = self.endpoint.gate(Instant::now()).filter(|gate| !gate.trusts(address)) else {
+            return false;
+        };
+        let (most, origin) = (gate.connections(), Origin::from(address));
+        self.peers.keys().filter(|peer| Origin::from(peer.ip()) == origin).count() >= most
     }
 
     fn stream_news(&mut self, remote: SocketAddr, generation: Generation, news: News) {
@@ -253,9 +275,11 @@ impl Driver {
                 peer.last_traffic = now;
                 peer.unheard.clear();
                 let source = Source { protocol: Protocol::Tcp, local: self.local, remote };
+                let frames = self.endpoint.frames(remote);
                 self.endpoint.handle_input(Received { source, bytes: &bytes }, now);
-                peer.mid_message_since =
-                    self.endpoint.is_mid_message(remote).then(|| peer.mid_message_since.unwrap_or(now));
+                // A message that ended with these bytes was in time; what follows it has its own.
+                let since = peer.mid_message_since.filter(|_| self.endpoint.frames(remote) == frames);
+                peer.mid_message_since = self.endpoint.is_mid_message(remote).then(|| since.unwrap_or(now));
             }
             News::Closed(error) => {
                 trace!(%error, "TCP connection ended");
@@ -291,6 +315,9 @@ impl Driver {
             .map(|(remote, _)| *remote)
             .collect();
         for remote in late {
+            if self.peers.get(&remote).is_some_and(|peer| peer.mid_message_since.is_some()) {
+                self.turned.slow.fetch_add(1, Ordering::Relaxed);
+            }
             debug!("TCP connection idle or stuck: closed");
             self.close(remote);
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::endpoint::{ClientIds, Command};
 use crate::event::{ClientTransactionId, ServerTransactionId};
 use crate::flow::{Destination, Protocol};
+use crate::gate::Turned;
 use crate::message::{Host, HostPort, NameAddr, Request, Response, SipUri, Uri};
 
 /// The stack has ended.
@@ -23,6 +25,7 @@ pub struct SipHandle {
     client_ids: ClientIds,
     advertised: HostPort,
     local: SocketAddr,
+    turned: Arc<Turned>,
 }
 
 impl SipHandle {
@@ -31,8 +34,14 @@ impl SipHandle {
         client_ids: ClientIds,
         advertised: HostPort,
         local: SocketAddr,
+        turned: Arc<Turned>,
     ) -> Self {
-        Self { commands, client_ids, advertised, local }
+        Self { commands, client_ids, advertised, local, turned }
+    }
+
+    /// What was turned away since the start.
+    pub fn turned(&self) -> &Turned {
+        &self.turned
     }
 
     /// The address listened on.

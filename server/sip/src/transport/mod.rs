@@ -10,6 +10,7 @@ pub use handle::{SipHandle, StackGone};
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UdpSocket};
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::endpoint::{Endpoint, EndpointConfig, MAX_STREAMS, MAX_TRANSACTIONS, UDP_REQUEST_LIMIT};
 use crate::event::Event;
+use crate::gate::{Limits, Turned};
 use crate::ids::Ids;
 use crate::message::HostPort;
 use crate::transaction::Timers;
@@ -45,6 +47,8 @@ pub struct SipConfig {
     pub message_timeout: Duration,
     /// A stream without traffic is closed after this.
     pub idle_timeout: Duration,
+    /// What one source may ask for; `None`: everything.
+    pub limits: Option<Limits>,
 }
 
 /// Events and commands that may wait.
@@ -70,6 +74,7 @@ impl SipConfig {
             connect_timeout: CONNECT_TIMEOUT,
             message_timeout: MESSAGE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            limits: None,
         }
     }
 }
@@ -82,6 +87,7 @@ impl SipStack {
     pub async fn bind(config: SipConfig) -> io::Result<(SipHandle, mpsc::Receiver<Event>)> {
         let (udp, tcp, local) = bind_both(config.listen).await?;
         let advertised = config.advertised.clone().unwrap_or_else(|| reachable(local).into());
+        let turned = Arc::new(Turned::default());
         let endpoint = Endpoint::new(
             EndpointConfig {
                 advertised: advertised.clone(),
@@ -89,13 +95,17 @@ impl SipStack {
                 udp_request_limit: config.udp_request_limit,
                 max_transactions: config.max_transactions,
                 max_streams: config.max_connections,
+                limits: config.limits.clone(),
+                turned: turned.clone(),
             },
             Ids::from_os(),
         );
         let (command_sender, commands) = mpsc::channel(config.queue);
         let (events, event_receiver) = mpsc::channel(config.queue);
-        let handle = SipHandle::new(command_sender, endpoint.client_ids(), advertised, local);
-        tokio::spawn(driver::Driver::new(config, endpoint, udp, tcp, local, commands, events).run());
+        let handle = SipHandle::new(command_sender, endpoint.client_ids(), advertised, local, turned.clone());
+        tokio::spawn(
+            driver::Driver::new(config, endpoint, (udp, tcp, local), commands, events, turned).run(),
+        );
         Ok((handle, event_receiver))
     }
 }

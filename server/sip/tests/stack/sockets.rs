@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hindsight_sip::{
-    Destination, Event, Method, Protocol, Response, SipConfig, SipHandle, SipMessage, SipStack, StatusCode,
+    Destination, Event, Limits, Method, Protocol, Response, SipConfig, SipHandle, SipMessage, SipStack,
+    StatusCode,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -202,4 +203,57 @@ async fn no_peer_is_told_an_unspecified_address() {
     let advertised = b.0.advertised();
     assert!(advertised.host.ip().is_some_and(|ip| !ip.is_unspecified()), "{advertised}");
     assert_eq!(advertised.port, Some(b.0.local_addr().port()));
+}
+
+fn limits(per_second: u32, burst: u32, connections: usize) -> Option<Limits> {
+    Some(Limits { per_second, burst, connections, trusted: Vec::new() })
+}
+
+#[tokio::test]
+async fn a_source_that_asks_for_too_much_is_answered_503_and_counted() {
+    let mut b = stack(|c| c.limits = limits(0, 3, 9)).await;
+    let mut a = stack(|_| {}).await;
+    let to = at(Protocol::Udp, &b.0);
+    for n in 0..5 {
+        a.0.send_request(request(Method::Options), to).await.unwrap();
+        if n < 3 {
+            answer_one(&mut b).await;
+        }
+        let Event::Response { response, .. } = next(&mut a.1).await else { panic!("no response") };
+        assert_eq!(response.status.as_u16(), if n < 3 { 200 } else { 503 }, "request {n}");
+    }
+    assert_eq!(b.0.turned().counts()[0], ("over-limit", 2));
+    // Whoever proves to be somebody is served again.
+    b.0.send(hindsight_sip::Command::Credit([127, 0, 0, 1].into(), 1)).await.unwrap();
+    a.0.send_request(request(Method::Options), to).await.unwrap();
+    answer_one(&mut b).await;
+}
+
+#[tokio::test]
+async fn one_source_has_a_few_connections_and_a_message_has_its_time() {
+    let b = stack(|c| {
+        c.limits = limits(100, 100, 2);
+        c.message_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(TcpStream::connect(b.0.local_addr()).await.unwrap());
+    }
+    assert_eq!(read_some(&mut streams[2]).await, "", "one too many: closed");
+    // The first says nothing at all, the second one byte at a time.
+    streams[1].write_all(b"OPTIONS ").await.unwrap();
+    assert_eq!(read_some(&mut streams[0]).await, "");
+    assert_eq!(read_some(&mut streams[1]).await, "");
+    let counts = b.0.turned().counts();
+    assert_eq!((counts[3], counts[4]), (("slow", 2), ("connections", 1)));
+    // Whoever sends whole messages stays, also when each read ends in the middle of one.
+    let mut busy = TcpStream::connect(b.0.local_addr()).await.unwrap();
+    busy.write_all(b"\r\n\r\n\r").await.unwrap();
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        busy.write_all(b"\n\r\n\r").await.unwrap();
+    }
+    assert_eq!(&read_some(&mut busy).await[..2], "\r\n");
+    assert_eq!(b.0.turned().counts()[3], ("slow", 2));
 }
