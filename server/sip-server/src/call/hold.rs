@@ -17,6 +17,8 @@ pub(super) struct Directing {
     by: Side,
     hold: bool,
     stage: Stage,
+    /// The other phone was asked once more: the party's own has taken another key.
+    again: bool,
 }
 
 enum Stage {
@@ -43,7 +45,7 @@ impl Call {
         }
         let other = by.other();
         let stage = Stage::Asking(other, self.phones[other as usize].sent.clone());
-        let directing = Directing { request, by, hold, stage };
+        let directing = Directing { request, by, hold, stage, again: false };
         if self.ask(other, self.direction_for(other, by, hold)) {
             self.set_change(Some(Change::Directing(directing)));
         } else {
@@ -101,6 +103,20 @@ impl Call {
         }
     }
 
+    /// The party's own phone may have taken another key with its answer (RFC 4568 7.1.4): the other phone is told, once.
+    fn tell_key(&mut self, mut directing: Directing) {
+        let Directing { by, hold, again, .. } = directing;
+        let other = by.other();
+        let before = self.phones[other as usize].sent.clone();
+        if !again && self.ask(other, self.direction_for(other, by, hold)) {
+            directing.again = true;
+            directing.stage = Stage::Asking(other, before);
+            self.set_change(Some(Change::Directing(directing)));
+        } else {
+            self.tell_media(directing);
+        }
+    }
+
     fn tell_media(&mut self, mut directing: Directing) {
         let Directing { by, hold, .. } = directing;
         let formats = self.current_formats();
@@ -143,7 +159,7 @@ impl Call {
                     return self.finish(EndCause::Failed, None, STATUS_NOT_ACCEPTABLE);
                 };
                 self.phones[phone as usize].accepted = Some(answer.audio.with_keys(answerer));
-                if phone == directing.by { self.tell_media(directing) } else { self.ask_own(directing) }
+                if phone == directing.by { self.tell_key(directing) } else { self.ask_own(directing) }
             }
             (Stage::Telling(awaiting), Leg::Media(side)) => {
                 awaiting.remove(&side);
@@ -181,7 +197,7 @@ impl Call {
                 if matches!(status, 408 | 481) {
                     self.answer_command(directing.request, Some("a phone was lost"));
                     self.finish(EndCause::Failed, None, STATUS_INTERNAL);
-                } else if own {
+                } else if own || directing.again {
                     // The media server keeps the parties apart all the same.
                     self.tell_media(directing);
                 } else {

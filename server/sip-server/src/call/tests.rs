@@ -722,6 +722,53 @@ fn a_desktop_holds_the_other_phone_and_takes_it_back() {
     assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "retrieved 1002", "result 4 ok"]);
 }
 
+/// A description with a key made of this letter.
+fn protected(description: &str, letter: char) -> String {
+    let key = std::iter::repeat_n(letter, 40).collect::<String>();
+    let crypto = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n");
+    description.replace("RTP/AVP", "RTP/SAVP") + &crypto
+}
+
+#[test]
+fn a_key_that_a_phone_takes_while_a_desktop_holds_the_call_is_told_to_the_other() {
+    let key_of_offer = |bench: &Bench, leg: Leg| {
+        let offer = String::from_utf8(bench.last_offer(leg)).unwrap();
+        let key = offer.split("inline:").nth(1).unwrap();
+        key.chars().next().unwrap()
+    };
+    let (a, b) = (protected(PHONE_A, 'A'), protected(PHONE_B, 'B'));
+    let mut bench = Bench::new(1, [false; 2], Some(&a));
+    bench.media_answers(Side::Callee);
+    bench.answer(Leg::Callee(0), &b);
+    bench.media_answers(Side::Callee);
+    bench.media_answers(Side::Caller);
+    bench.feed(Input::Acknowledged { leg: Leg::Caller, body: None });
+    assert!(matches!(bench.call.phase, Phase::Established(_)));
+
+    // The other phone keeps its key, the own one takes another with its answer.
+    bench.desktop(1, "1002", CallAction::Hold);
+    let held = |description: &str| description.replace("sendrecv", "recvonly");
+    assert_eq!(bench.answer(Leg::Caller, held(&a)), ["ack A", "reinvite B0"]);
+    let taken = protected(&PHONE_B.replace("sendrecv", "sendonly"), 'C');
+    assert_eq!(bench.answer(Leg::Callee(0), &taken), ["ack B0", "reinvite A"]);
+    assert_eq!(key_of_offer(&bench, Leg::Caller), 'C');
+    assert_eq!(bench.answer(Leg::Caller, held(&a)), ["ack A", "reinvite MA", "reinvite MB"]);
+    assert_eq!(key_of_offer(&bench, Leg::Media(Side::Callee)), 'C');
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "held 1002", "result 1 ok"]);
+
+    // Held, a phone changes its key by a re-INVITE of its own.
+    let another = protected(&PHONE_A.replace("sendrecv", "recvonly"), 'D').into_bytes();
+    let told = bench.feed(Input::Offered { leg: Leg::Caller, body: Some(another) });
+    assert_eq!(told, ["reinvite B0"]);
+    assert_eq!(key_of_offer(&bench, Leg::Callee(0)), 'D');
+    assert_eq!(bench.answer(Leg::Callee(0), &taken), ["ack B0", "reinvite MA", "reinvite MB"]);
+    assert_eq!(key_of_offer(&bench, Leg::Media(Side::Caller)), 'D');
+    assert_eq!(bench.direction_of_offer(Leg::Media(Side::Caller)), hindsight_sip::sdp::Direction::Inactive);
+    bench.media_answers(Side::Caller);
+    assert_eq!(bench.media_answers(Side::Callee), ["ack MB", "accept A"]);
+}
+
 #[test]
 fn a_phone_that_refuses_a_hold_stays_as_it_was_and_may_be_asked_again() {
     let mut bench = Bench::established([false, true]);
