@@ -21,7 +21,7 @@ use hindsight_wire::{
     manifest::{Media, Party, Pause, TrackQuality, VoiceTrack},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use utoipa::{IntoParams, ToSchema};
 
 /// Interactions on a page, unless asked otherwise.
@@ -328,6 +328,9 @@ async fn media_files(
     owned: Vec<Owned>,
 ) -> Result<Vec<MediaFile>, StoreError> {
     let mut files: Vec<MediaFile> = owned.iter().map(|owned| committed(this, owned)).collect();
+    let run = |file: &MediaFile| ((file.capture.clone(), file.monitor), file.part.unwrap_or(1));
+    let parts = part_numbers(files.iter().map(run));
+    files.iter_mut().zip(parts).for_each(|(file, part)| file.part = Some(part));
     for announced in announced(log) {
         if owned.iter().any(|owned| owned.recording.id() == announced.recording) {
             continue;
@@ -336,6 +339,19 @@ async fn media_files(
         files.push(arriving(announced, upload));
     }
     Ok(files)
+}
+
+/// Numbers of parts, in the order of their starts, none twice in a run: a media server that takes a call over does not
+/// know how many parts the lost one made of changed codecs.
+fn part_numbers<Run: Eq + std::hash::Hash>(parts: impl Iterator<Item = (Run, u32)>) -> Vec<u32> {
+    let mut last = HashMap::new();
+    parts
+        .map(|(run, part)| {
+            let last = last.entry(run).or_insert(0);
+            *last = part.max(*last + 1);
+            *last
+        })
+        .collect()
 }
 
 /// A recording that events tell of.
@@ -456,4 +472,15 @@ fn attached(log: &[Event]) -> BTreeMap<String, String> {
         _ => None,
     });
     announced.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_run_has_the_number_of_another() {
+        let parts = [("a", 1), ("b", 1), ("a", 2), ("a", 2), ("a", 3), ("b", 5), ("c", 2)];
+        assert_eq!(part_numbers(parts.into_iter()), [1, 1, 2, 3, 4, 5, 2]);
+    }
 }
