@@ -14,7 +14,7 @@
 //! | [`matroska`], [`ebml`] | the container |
 //! | [`error`], [`clock`], [`limits`] | failures by whose fault they are; the one monotonic clock; file descriptors |
 //!
-//! Deliberately absent: transcoding, mixing, playing, SRTP, ICE.
+//! Deliberately absent: transcoding, mixing, playing, ICE; SRTP is passed on as it comes and opened only to record it.
 
 pub mod clock;
 pub mod config;
