@@ -10,7 +10,7 @@ pub const JUMP_US: i64 = 200_000;
 /// Drift is watched over spans of this length, microseconds.
 const DRIFT_WINDOW_US: i64 = 5_000_000;
 /// A drift smaller than this is left alone, microseconds.
-const DRIFT_LIMIT_US: i64 = 4_000;
+const DRIFT_LIMIT_US: i64 = 10_000;
 /// The largest step by which drift is corrected at a time, microseconds. Half of what is found is corrected, so that a
 /// clock that drifts moves by a millisecond or two now and then, which nobody hears, and a longer way is followed soon.
 const DRIFT_STEP_US: i64 = 10_000;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drifting_sender_stays_within_six_milliseconds_of_the_wall_clock() {
+    fn a_drifting_sender_stays_within_fourteen_milliseconds_of_the_wall_clock() {
         for ppm in [-200i64, 200] {
             let mut timeline = Timeline::start(8000, 0, 0);
             let mut worst = 0;
@@ -110,7 +110,7 @@ mod tests {
                 worst = worst.max((timeline.place(n * 160) - (wall - (n % 7) * 1_000)).abs());
                 timeline.observe(n * 160, wall);
             }
-            assert!(worst <= 6_000, "{ppm} ppm: {worst} us");
+            assert!(worst <= 14_000, "{ppm} ppm: {worst} us");
         }
     }
 
