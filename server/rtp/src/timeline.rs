@@ -7,10 +7,14 @@
 
 /// A deviation beyond this is a jump, microseconds.
 pub const JUMP_US: i64 = 200_000;
-/// Drift is watched over spans of this length, microseconds.
-const DRIFT_WINDOW_US: i64 = 5_000_000;
+/// Drift is watched over spans of this length, microseconds: long enough for a busy sender to be in time once.
+const DRIFT_WINDOW_US: i64 = 20_000_000;
+/// At the start of a run, and while it is [`FAR_US`] off, over spans of this length, microseconds.
+const SHORT_WINDOW_US: i64 = 5_000_000;
+/// So far off is a sender that stood still and has caught up, not a clock that drifts, microseconds.
+const FAR_US: i64 = 20_000;
 /// A drift smaller than this is left alone, microseconds.
-const DRIFT_LIMIT_US: i64 = 10_000;
+const DRIFT_LIMIT_US: i64 = 4_000;
 /// The largest step by which drift is corrected at a time, microseconds. Half of what is found is corrected, so that a
 /// clock that drifts moves by a millisecond or two now and then, which nobody hears, and a longer way is followed soon.
 const DRIFT_STEP_US: i64 = 10_000;
@@ -27,6 +31,8 @@ pub struct Timeline {
     anchor_us: i64,
     /// The least deviation of the run's first span: that of the first packet, not of the clock.
     first_us: Option<i64>,
+    /// How long the next span is.
+    watch_us: i64,
     window: Option<Window>,
 }
 
@@ -44,6 +50,7 @@ impl Timeline {
             anchor_ticks: ticks,
             anchor_us: us,
             first_us: None,
+            watch_us: SHORT_WINDOW_US,
             window: None,
         }
     }
@@ -63,14 +70,15 @@ impl Timeline {
     pub fn shift(&mut self, by_us: i64) {
         self.anchor_us += by_us;
         self.first_us = None;
+        self.watch_us = SHORT_WINDOW_US;
         self.window = None;
     }
 
     /// Watches a delivered packet for drift; corrects in small steps, seldom.
     pub fn observe(&mut self, ticks: i64, arrival_us: i64) {
         let deviation = self.deviation(ticks, arrival_us);
-        let window =
-            self.window.get_or_insert(Window { until_us: arrival_us + DRIFT_WINDOW_US, least_us: deviation });
+        let until_us = arrival_us + self.watch_us;
+        let window = self.window.get_or_insert(Window { until_us, least_us: deviation });
         window.least_us = window.least_us.min(deviation);
         if arrival_us < window.until_us {
             return;
@@ -79,6 +87,7 @@ impl Timeline {
         self.window = None;
         let first = *self.first_us.get_or_insert(least.clamp(-FIRST_LIMIT_US, FIRST_LIMIT_US));
         let drift = least - first;
+        self.watch_us = if drift.abs() > FAR_US { SHORT_WINDOW_US } else { DRIFT_WINDOW_US };
         if drift.abs() > DRIFT_LIMIT_US {
             self.anchor_us += (drift / 2).clamp(-DRIFT_STEP_US, DRIFT_STEP_US);
         }
