@@ -169,7 +169,8 @@ impl Site {
 
     /// One process with all roles.
     pub async fn start(&mut self) -> Result<()> {
-        self.start_roles("server", &ROLES).await
+        self.start_roles("server", &ROLES).await?;
+        self.wait_for_calls("server", "server").await
     }
 
     /// A process for each role.
@@ -177,7 +178,14 @@ impl Site {
         for role in ROLES {
             self.start_roles(role, &[role]).await?;
         }
-        Ok(())
+        self.wait_for_calls("sip-server", "resource-manager").await
+    }
+
+    /// Waits until these programs know their phones and have a media server that knows whom to seal for.
+    async fn wait_for_calls(&mut self, sip_server: &str, resource_manager: &str) -> Result<()> {
+        let limit = Duration::from_secs(30);
+        self.program(sip_server)?.wait_for_log("SIP server ready", limit).await?;
+        self.program(resource_manager)?.wait_for_log("media server found", limit).await
     }
 
     /// One process, named for later, with these roles; waits until they are ready.

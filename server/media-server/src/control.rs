@@ -12,8 +12,8 @@
 //! | `service` | the loop over SIP events |
 //!
 //! # Load
-//! The answer to OPTIONS outside of a dialog carries `X-Load: <thousandths of the capacity in use>`; it is 503 while the
-//! server shuts down. OPTIONS inside a dialog asks whether the leg is still there: 200 or 481.
+//! The answer to OPTIONS outside of a dialog carries `X-Load: <thousandths of the capacity in use>`; it is 503 until
+//! a first configuration told whom to seal for. OPTIONS inside a dialog asks whether the leg is still there: 200 or 481.
 
 pub mod conference;
 pub mod leg;

@@ -151,6 +151,10 @@ struct OwnSite {
 }
 
 impl Site for OwnSite {
+    fn is_configured(&self) -> bool {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).version > 0
+    }
+
     fn device(&self) -> DeviceId {
         self.identity.device()
     }

@@ -43,8 +43,10 @@ struct Server {
 pub enum Change {
     /// Nothing new.
     Same,
-    /// It is alive (again).
+    /// It takes sessions (again).
     Found,
+    /// It answers, and takes no new sessions.
+    Drains,
     /// It is lost, and its sessions with it.
     Lost,
 }
@@ -114,9 +116,10 @@ impl Pool {
         server.load = load;
         let before = server.health;
         server.health = if status == 503 { Health::Draining } else { Health::Up };
-        match before {
-            Health::Lost | Health::Unknown => Change::Found,
-            Health::Up | Health::Draining => Change::Same,
+        match (before, server.health) {
+            (Health::Up, Health::Up) | (Health::Draining, Health::Draining) => Change::Same,
+            (_, Health::Draining) => Change::Drains,
+            _ => Change::Found,
         }
     }
 

@@ -61,17 +61,15 @@ pub async fn run(
     let every = config.listen.ip().is_unspecified() && config.advertised_host.is_empty();
     let server = SipServer::new(config, sip.advertised().clone(), client_ids, rand::random(), Instant::now());
     let server = server.trusting(trusted);
-    let mut server = if every { server.reached_by(Box::new(route_to)) } else { server };
-    if let Some(cached) = cache.load()? {
-        tracing::info!(
-            version = cached.version,
-            dns = cached.dns.len(),
-            "working from the cached configuration"
-        );
-        server.on_config(cached, now());
+    let server = if every { server.reached_by(Box::new(route_to)) } else { server };
+    let cached = cache.load()?;
+    tracing::info!(listen = %sip.local_addr(), "SIP server listens");
+    let mut service =
+        Service { sip, link, journal, keeper: ConfigKeeper::start(cache), server, configured: false };
+    if let Some(cached) = cached {
+        tracing::info!("working from the cached configuration");
+        service.configure(cached);
     }
-    tracing::info!(listen = %sip.local_addr(), "SIP server ready");
-    let mut service = Service { sip, link, journal, keeper: ConfigKeeper::start(cache), server };
     // Priorities: calls before configuration and commands; timers fall due by themselves.
     let mut goodbye: Option<tokio::time::Instant> = None;
     let mut tally = Tally::default();
@@ -112,6 +110,8 @@ struct Service {
     journal: Journal,
     keeper: ConfigKeeper,
     server: SipServer,
+    /// Whether it knows its DNs: until then every request is refused with 503.
+    configured: bool,
 }
 
 impl Service {
@@ -164,9 +164,16 @@ impl Service {
     }
 
     fn on_config(&mut self, config: VoiceConfig) {
-        tracing::info!(version = config.version, dns = config.dns.len(), "configuration received");
         self.keeper.keep(config.clone());
+        self.configure(config);
+    }
+
+    fn configure(&mut self, config: VoiceConfig) {
+        tracing::info!(version = config.version, dns = config.dns.len(), "configuration taken");
         self.server.on_config(config, now());
+        if !std::mem::replace(&mut self.configured, true) {
+            tracing::info!("SIP server ready");
+        }
     }
 }
 

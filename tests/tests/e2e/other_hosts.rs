@@ -81,12 +81,14 @@ async fn a_media_server_on_another_host_joins_by_a_command_and_records() -> Resu
     site.start_roles("media-server", &["media-server"]).await?;
     let rest = ["crypto-server", "web-services", "recording-processor", "resource-manager", "sip-server"];
     site.start_roles("server", &rest).await?;
+    let limit = Duration::from_secs(20);
+    let own = format!("media server found server=127.0.0.1:{}", site.ports.media_server);
+    for ready in ["SIP server ready", &own] {
+        site.program("server")?.wait_for_log(ready, limit).await?;
+    }
     // Phones at an address of this host that the other one reaches.
     let seat = Seat { address: host.here.clone(), ..Seat::default() };
     let (mut agent, mut customer) = f.scenario.phones_at(&seat, "pcmu", "").await?;
-    let found = |port: u16| format!("media server found server=127.0.0.1:{port}");
-    let (own, limit) = (found(f.scenario.site.ports.media_server), Duration::from_secs(20));
-    f.scenario.site.program("server")?.wait_for_log(&own, limit).await?;
     let first = recorded_call(&f, &mut agent, &mut customer, &Value::Null).await?;
 
     let data = f.dir().join("other-host");

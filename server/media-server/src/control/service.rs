@@ -276,7 +276,8 @@ impl Service {
     }
 
     fn options(&mut self, request: &Request) -> Response {
-        Response::to(request, StatusCode::OK)
+        let status = if self.site.is_configured() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Response::to(request, status)
             .with_to_tag(&self.ids.tag())
             .with_header("Allow", ALLOW)
             .with_header("Accept", format_args!("{}, {}", sdp::CONTENT_TYPE, msml::CONTENT_TYPE))

@@ -5,6 +5,8 @@ use hindsight_wire::{ClockOffset, manifest::Signed};
 
 /// The media server's surroundings.
 pub trait Site: Send + Sync {
+    /// Whether it was ever told whom to seal for: without, no call is taken.
+    fn is_configured(&self) -> bool;
     /// Who signs.
     fn device(&self) -> DeviceId;
     /// Certificates (PEM) of those who may open a recording that begins now.

@@ -24,6 +24,10 @@ struct Surroundings {
 }
 
 impl Site for Surroundings {
+    fn is_configured(&self) -> bool {
+        true
+    }
+
     fn device(&self) -> DeviceId {
         DeviceId::new()
     }

@@ -58,6 +58,7 @@ impl ResourceManager {
         let load = response.headers.get(LOAD_HEADER).and_then(|load| load.trim().parse().ok());
         match self.pool.answered(server, response.status.as_u16(), load) {
             Change::Found => tracing::info!(%server, load, "media server found"),
+            Change::Drains => tracing::info!(%server, "media server takes no new sessions"),
             Change::Same | Change::Lost => tracing::trace!(%server, load, "media server alive"),
         }
     }
