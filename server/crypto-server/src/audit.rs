@@ -3,6 +3,9 @@
 //! A record is on disk (`fsync`) before what it tells of is done. The log is written by the server and by the `key`
 //! commands at the same time: each takes the file's lock and continues from the last line. A line changed, taken out or
 //! put in breaks the chain; lines cut off at the end are found only against a [`Head`] noted elsewhere.
+//!
+//! A power cut can leave half a line at the end. It was never acknowledged, so nothing was done on the strength of it: it
+//! is set aside in a file beside the log ([`TornTail`]), and the chain goes on from the last whole line.
 
 use crate::CryptoError;
 use hindsight_wire::Timestamp;
@@ -80,6 +83,7 @@ impl AuditLog {
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
         file.lock()?;
+        self.set_aside(&mut file)?;
         let (head, length) = last_line(&mut file)?;
         let mut line = Line { sequence: head.sequence + 1, record, previous: head.hash, hash: String::new() };
         line.hash = hash(&line)?;
@@ -100,24 +104,86 @@ impl AuditLog {
         Ok(Head { sequence: line.sequence, hash: line.hash })
     }
 
-    /// Follows the chain from the first line to the last; the end of the log.
+    /// Moves half a line that a power cut has left at the end into a file beside the log; `None`: there is none.
+    pub fn set_torn_tail_aside(&self) -> Result<Option<TornTail>, CryptoError> {
+        let failed = |error| CryptoError::file(&self.path, error);
+        let mut file = match OpenOptions::new().read(true).append(true).open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        file.lock().and_then(|()| self.set_aside(&mut file)).map_err(failed)
+    }
+
+    /// The same, under the log's lock. The copy is durable before the log is cut: nothing is ever deleted.
+    fn set_aside(&self, file: &mut File) -> io::Result<Option<TornTail>> {
+        let Some((start, tail)) = torn_tail(file)? else { return Ok(None) };
+        let kept_in = self.keep(start, &tail)?;
+        file.set_len(start)?;
+        file.sync_all()?;
+        let torn = TornTail { position: start, bytes: tail.len(), kept_in };
+        tracing::warn!(
+            log = %self.path.display(),
+            position = torn.position,
+            bytes = torn.bytes,
+            kept_in = %torn.kept_in.display(),
+            "half a record stood at the end of the key audit log, as a power cut leaves it; it was set aside"
+        );
+        Ok(Some(torn))
+    }
+
+    /// Writes the tail beside the log, under a name that is free; one with the same content is of an earlier try.
+    fn keep(&self, start: u64, tail: &[u8]) -> io::Result<PathBuf> {
+        let mut number = 1;
+        let path = loop {
+            let path = self.path.with_file_name(format!("{AUDIT_FILE}.torn-{start}-{number}"));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(mut kept) => {
+                    kept.write_all(tail)?;
+                    kept.sync_all()?;
+                    break path;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if std::fs::read(&path)? == tail {
+                        break path;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            number += 1;
+        };
+        if let Some(parent) = path.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(path)
+    }
+
+    /// Follows the chain from the first line to the last; the end of the log. Changes nothing: half a line at the end is
+    /// [`CryptoError::AuditTorn`], once everything before it has proved whole.
     pub fn verify(&self) -> Result<Head, CryptoError> {
         self.read(|_| ())
     }
 
     /// As [`AuditLog::verify`], handing every record out.
     pub fn read(&self, mut each: impl FnMut(Record)) -> Result<Head, CryptoError> {
-        let file = match File::open(&self.path) {
+        let failed = |error| CryptoError::file(&self.path, error);
+        let mut file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Head::default()),
-            Err(error) => return Err(CryptoError::file(&self.path, error)),
+            Err(error) => return Err(failed(error)),
         };
         // Not in the middle of a line being written.
-        file.lock_shared().map_err(|error| CryptoError::file(&self.path, error))?;
+        file.lock_shared().map_err(failed)?;
+        let torn = torn_tail(&mut file).map_err(failed)?;
+        let whole = torn.as_ref().map_or(u64::MAX, |(start, _)| *start);
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut head = Head::default();
-        for text in BufReader::new(file).lines() {
+        for text in BufReader::new(file.take(whole)).lines() {
             let broken = |why| CryptoError::Audit { line: head.sequence + 1, why };
-            let text = text.map_err(|error| CryptoError::file(&self.path, error))?;
+            let text = text.map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => broken("it is no text"),
+                _ => CryptoError::file(&self.path, error),
+            })?;
             let line: Line = serde_json::from_str(&text).map_err(|_| broken("it is no record"))?;
             if line.sequence != head.sequence + 1 {
                 return Err(broken("its number does not follow"));
@@ -133,8 +199,22 @@ impl AuditLog {
             head = Head { sequence: line.sequence, hash: line.hash };
             each(line.record);
         }
-        Ok(head)
+        match torn {
+            None => Ok(head),
+            Some((_, tail)) => Err(CryptoError::AuditTorn { line: head.sequence + 1, bytes: tail.len() }),
+        }
     }
+}
+
+/// Half a line that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// Where in the log it began.
+    pub position: u64,
+    /// How long it is.
+    pub bytes: usize,
+    /// Where it is now.
+    pub kept_in: PathBuf,
 }
 
 /// SHA-256 over the line's JSON without its own hash.
@@ -143,19 +223,32 @@ fn hash(line: &Line) -> io::Result<String> {
     Ok(hex::encode(digest(&SHA256, &bytes)))
 }
 
-/// The end of the log and its length, after taking away half a line that a crash has left.
+/// What no line's end follows, and where it begins. A line is synced before the next one is written, so there is at most
+/// one; blocks of it that never reached the disk read as zeros.
+fn torn_tail(file: &mut File) -> io::Result<Option<(u64, Vec<u8>)>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut window = 2 * LONGEST_LINE;
+    loop {
+        let start = length.saturating_sub(window);
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        Read::by_ref(file).take(length - start).read_to_end(&mut tail)?;
+        match tail.iter().rposition(|&byte| byte == b'\n') {
+            Some(end) if end + 1 == tail.len() => return Ok(None),
+            Some(end) => return Ok(Some((start + end as u64 + 1, tail.split_off(end + 1)))),
+            None if tail.is_empty() => return Ok(None),
+            None if start == 0 => return Ok(Some((0, tail))),
+            None => window = window.saturating_mul(2),
+        }
+    }
+}
+
+/// The end of the log and its length; there is no half line.
 fn last_line(file: &mut File) -> io::Result<(Head, u64)> {
     let length = file.seek(SeekFrom::End(0))?;
-    let start = length.saturating_sub(2 * LONGEST_LINE);
-    file.seek(SeekFrom::Start(start))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(2 * LONGEST_LINE)))?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail)?;
-    let whole = tail.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let length = start + whole as u64;
-    if whole < tail.len() {
-        file.set_len(length)?;
-        tail.truncate(whole);
-    }
     let Some(body) = tail.strip_suffix(b"\n") else { return Ok((Head::default(), length)) };
     let text = body.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
     let line: Line = serde_json::from_slice(text)?;
@@ -221,12 +314,40 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_left_by_a_crash_is_taken_away() {
+    fn half_a_line_left_by_a_crash_is_set_aside_and_the_chain_goes_on() {
         let (_directory, log) = log_of_three();
         let good = std::fs::read(&log.path).unwrap();
+        let second = good.iter().take(good.len() - 1).rposition(|&byte| byte == b'\n').unwrap() + 1;
+        let zeros = [&good[..second], &[0; 70_000]].concat();
+        for torn in [&good[..good.len() - 20], &good[..good.len() - 1], &zeros[..]] {
+            std::fs::write(&log.path, torn).unwrap();
+            let verified = log.verify();
+            assert!(
+                matches!(verified, Err(CryptoError::AuditTorn { line: 3, bytes }) if bytes == torn.len() - second)
+            );
+            assert_eq!(std::fs::read(&log.path).unwrap(), torn, "looking changes nothing");
+            let tail = log.set_torn_tail_aside().unwrap().unwrap();
+            assert_eq!(std::fs::read(&tail.kept_in).unwrap(), &torn[second..], "nothing is deleted");
+            assert_eq!(log.set_torn_tail_aside().unwrap(), None);
+            assert_eq!(log.verify().unwrap().sequence, 2);
+            assert_eq!(log.append(record("four")).unwrap().sequence, 3, "the third was never acknowledged");
+            assert_eq!(log.verify().unwrap().sequence, 3);
+        }
+        let kept = std::fs::read_dir(log.path.parent().unwrap()).unwrap().count();
+        assert_eq!(kept, 1 + 3, "each has a file of its own");
+    }
+
+    #[test]
+    fn a_writer_that_meets_half_a_line_keeps_it_and_one_in_the_middle_stays_an_error() {
+        let (directory, log) = log_of_three();
+        let good = std::fs::read(&log.path).unwrap();
         std::fs::write(&log.path, &good[..good.len() - 20]).unwrap();
-        assert_eq!(log.append(record("four")).unwrap().sequence, 3, "the third was never acknowledged");
-        assert_eq!(log.verify().unwrap().sequence, 3);
+        assert_eq!(log.append(record("four")).unwrap().sequence, 3);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "beside the log");
+        let lines: Vec<&[u8]> = good.split_inclusive(|&byte| byte == b'\n').collect();
+        std::fs::write(&log.path, [lines[0], &lines[1][..30], b"\n", lines[2]].concat()).unwrap();
+        assert_eq!(log.set_torn_tail_aside().unwrap(), None);
+        assert!(matches!(log.verify(), Err(CryptoError::Audit { line: 2, .. })));
     }
 
     #[test]

@@ -31,6 +31,14 @@ pub enum CryptoError {
         /// What does not fit.
         why: &'static str,
     },
+    /// Damage: a power cut has left half a line at the end of the audit log. The next start sets it aside.
+    #[error("audit log: line {line} at the end is torn ({bytes} bytes), as a power cut leaves it")]
+    AuditTorn {
+        /// Counted from 1.
+        line: u64,
+        /// How much of it there is.
+        bytes: usize,
+    },
     /// Caller or damage: an envelope or segment is not what it should be.
     #[error(transparent)]
     Seal(#[from] SealError),

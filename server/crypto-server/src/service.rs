@@ -66,6 +66,7 @@ pub async fn serve(
 ) -> Result<(), CryptoError> {
     let keys = KeyStore::open(directory)?;
     let audit = AuditLog::new(directory);
+    audit.set_torn_tail_aside()?;
     let head = audit.verify()?;
     tracing::info!(keys = keys.certificates().len(), audit_records = head.sequence, "crypto server ready");
     let keeper = Arc::new(Keeper {
