@@ -3,6 +3,9 @@
 use crate::{InteractionId, agent::CallAction, policy::VoicePolicy};
 use serde::{Deserialize, Serialize};
 
+/// A SIP server's answer to a command for a call that it does not serve.
+pub const NO_SUCH_CALL: &str = "no such call";
+
 /// What the voice components work from. Cached: they start and record with the server unreachable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -189,6 +189,9 @@ pub enum EndCause {
     NoMediaServer,
     /// The media server was lost in mid-call.
     MediaServerLost,
+    /// The SIP server was lost in the call, and its next process did not find both parties there. The end is then the
+    /// last moment at which that SIP server is known to have run.
+    SipServerLost,
     /// Anything else: protocol error, shut-down.
     Failed,
 }

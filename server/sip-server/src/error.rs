@@ -28,6 +28,9 @@ pub enum SipServerError {
     /// Storage: the journal.
     #[error(transparent)]
     Journal(#[from] hindsight_link::JournalError),
+    /// Storage: what is kept of calls and registrations.
+    #[error("calls and registrations cannot be kept: {0}")]
+    Ledger(std::io::Error),
     /// Bug: the SIP stack ended by itself.
     #[error(transparent)]
     Stack(#[from] hindsight_sip::StackGone),

@@ -6,6 +6,7 @@
 //! | [`call`] | pure: one call over abstract legs, its recording, the watch over its far ends |
 //! | [`registrar`], [`auth`], [`lockout`], [`guard`] | pure: who is registered where, who sends a request, who guesses passwords, what is understood at all |
 //! | [`state`] | pure: all of it between events and commands of the SIP stack |
+//! | [`kept`] | what outlives the process: calls with their dialogs, registrations |
 //! | [`service`] | the loop: sockets, link, journal, clock |
 //!
 //! Deliberately absent: media (RTP goes by the media server only), forwarding to other domains, transfer, early media.
@@ -17,6 +18,8 @@ pub mod directory;
 pub mod error;
 pub mod guard;
 mod keeper;
+pub mod kept;
+mod ledger;
 mod leg;
 pub mod lockout;
 pub mod registrar;

@@ -1,6 +1,10 @@
 //! Registrations (RFC 3261 10): which contacts a DN is reachable at, and until when. Whoever calls has authenticated the
 //! request.
 
+use crate::{
+    call::Now,
+    kept::{KeptBinding, kept_source, restored_source},
+};
 use hindsight_sip::{Fault, NameAddr, Request, SipMessage, Source, StatusCode, Uri};
 use std::{
     collections::HashMap,
@@ -88,17 +92,75 @@ impl Registrar {
         live
     }
 
-    /// Forgets what has run out.
-    pub fn expire(&mut self, now: Instant) {
-        self.bindings.retain(|_, bindings| {
-            bindings.retain(|binding| binding.expires_at > now);
-            !bindings.is_empty()
-        });
+    /// What outlives this process of a DN's registrations.
+    pub fn kept(&self, number: &str, now: Now) -> Vec<KeptBinding> {
+        let kept = |binding: &Binding| KeptBinding {
+            contact: binding.contact.to_string(),
+            source: binding.source.and_then(kept_source),
+            call_id: binding.call_id.clone(),
+            cseq: binding.cseq,
+            until: now.wall.plus_ms(milliseconds(binding.expires_at.saturating_duration_since(now.instant))),
+            q: binding.q,
+        };
+        let live = |binding: &&Binding| binding.expires_at > now.instant;
+        self.bindings.get(number).into_iter().flatten().filter(live).map(kept).collect()
     }
 
-    /// Forgets DNs that are no longer configured.
-    pub fn keep_only(&mut self, known: impl Fn(&str) -> bool) {
-        self.bindings.retain(|number, _| known(number));
+    /// Takes up what was kept, except what has run out since. How many could not be read.
+    pub fn restore(&mut self, number: &str, kept: &[KeptBinding], now: Now) -> usize {
+        let longest = i64::from(self.terms.max_expires) * 1000;
+        let mut damaged = 0;
+        let mut bindings = Vec::new();
+        for binding in kept {
+            // A clock that was set back must not make a registration longer than it can be.
+            let left = u64::try_from(binding.until.ms_since(now.wall).min(longest)).unwrap_or(0);
+            let contact = NameAddr::parse(&binding.contact).ok();
+            match contact.filter(|contact| contact.uri.as_sip().is_some()) {
+                Some(contact) if left > 0 => bindings.push(Binding {
+                    contact,
+                    source: binding.source.map(restored_source),
+                    call_id: binding.call_id.clone(),
+                    cseq: binding.cseq,
+                    expires_at: now.instant + Duration::from_millis(left),
+                    q: binding.q.min(1000),
+                }),
+                Some(_) => {}
+                None => damaged += 1,
+            }
+        }
+        bindings.truncate(self.terms.max_contacts);
+        if !bindings.is_empty() {
+            self.bindings.insert(number.to_owned(), bindings);
+        }
+        damaged
+    }
+
+    /// Forgets what has run out; at which DNs.
+    pub fn expire(&mut self, now: Instant) -> Vec<String> {
+        let mut changed = Vec::new();
+        self.bindings.retain(|number, bindings| {
+            let before = bindings.len();
+            bindings.retain(|binding| binding.expires_at > now);
+            if bindings.len() != before {
+                changed.push(number.clone());
+            }
+            !bindings.is_empty()
+        });
+        changed
+    }
+
+    /// Forgets DNs that are no longer configured; which.
+    pub fn keep_only(&mut self, known: impl Fn(&str) -> bool) -> Vec<String> {
+        let gone: Vec<String> = self.bindings.keys().filter(|number| !known(number)).cloned().collect();
+        for number in &gone {
+            self.bindings.remove(number);
+        }
+        gone
+    }
+
+    /// Whether anything is registered at a DN.
+    pub fn knows(&self, number: &str) -> bool {
+        self.bindings.contains_key(number)
     }
 
     /// DNs with at least one contact.
@@ -110,6 +172,10 @@ impl Registrar {
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
     }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn granted(binding: &Binding, now: Instant) -> NameAddr {
@@ -232,7 +298,7 @@ mod tests {
         assert_eq!(registrar.lookup("1001", now + Duration::from_secs(59)).len(), 1);
         assert!(registrar.lookup("1001", now + Duration::from_secs(60)).is_empty());
         assert!(registrar.lookup("1002", now).is_empty());
-        registrar.expire(now + Duration::from_secs(60));
+        assert_eq!(registrar.expire(now + Duration::from_secs(60)), ["1001"]);
         assert!(registrar.is_empty());
     }
 

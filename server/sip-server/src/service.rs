@@ -5,6 +5,8 @@ use crate::{
     config::Config,
     error::SipServerError,
     keeper::ConfigKeeper,
+    kept::{Kept, Key},
+    ledger::Ledger,
     state::{Output, SipServer},
     tally::Tally,
 };
@@ -24,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the counts of what was turned away are told.
 const TELL: Duration = Duration::from_secs(1);
+/// How often it is noted that calls are served: the time of their end, should this process be killed.
+const ALIVE: Duration = Duration::from_secs(2);
 /// How long the far ends of ended calls may take to answer our BYE at shut-down.
 const GOODBYE: Duration = Duration::from_millis(1500);
 
@@ -36,6 +40,7 @@ pub async fn run(
 ) -> Result<(), SipServerError> {
     let cache = ConfigCache::open(&data_dir)?;
     let journal = Journal::open(&data_dir.join("journal"))?;
+    let (ledger, found) = Ledger::open(&data_dir.join("kept")).map_err(SipServerError::Ledger)?;
     let address = identity.address().ok_or(SipServerError::NoAddress)?.to_owned();
     let advertised = advertised(&config)?;
     let mut sip_config = SipConfig::new(config.listen);
@@ -65,7 +70,8 @@ pub async fn run(
     let cached = cache.load()?;
     tracing::info!(listen = %sip.local_addr(), "SIP server listens");
     let mut service =
-        Service { sip, link, journal, keeper: ConfigKeeper::start(cache), server, configured: false };
+        Service { sip, link, journal, ledger, keeper: ConfigKeeper::start(cache), server, configured: false };
+    service.restore(found.kept, found.damaged);
     if let Some(cached) = cached {
         tracing::info!("working from the cached configuration");
         service.configure(cached);
@@ -75,6 +81,8 @@ pub async fn run(
     let mut tally = Tally::default();
     let mut tell = tokio::time::interval(TELL);
     tell.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut alive = tokio::time::interval(ALIVE);
+    alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         service.perform().await?;
         if goodbye.is_some() && service.server.calls() == 0 {
@@ -90,6 +98,7 @@ pub async fn run(
             },
             Some(event) = link_events.recv() => service.on_link(event),
             _ = tell.tick() => tally.tell(&service.sip, service.server.turned()),
+            _ = alive.tick() => service.note_alive(),
             () = shutdown.cancelled(), if goodbye.is_none() => {
                 goodbye = Some(tokio::time::Instant::now() + GOODBYE);
                 service.server.shut_down(now());
@@ -98,9 +107,13 @@ pub async fn run(
         }
     }
     service.keeper.close().await;
-    let journal = service.journal;
+    let (journal, ledger) = (service.journal, service.ledger);
     // Waits for the disk.
-    let _ = tokio::task::spawn_blocking(move || journal.flush()).await;
+    let flush = move || {
+        ledger.close();
+        journal.flush()
+    };
+    let _ = tokio::task::spawn_blocking(flush).await;
     Ok(())
 }
 
@@ -108,6 +121,7 @@ struct Service {
     sip: SipHandle,
     link: LinkHandle,
     journal: Journal,
+    ledger: Ledger,
     keeper: ConfigKeeper,
     server: SipServer,
     /// Whether it knows its DNs: until then every request is refused with 503.
@@ -121,6 +135,7 @@ impl Service {
                 Output::Sip(command) => self.sip.send(command).await?,
                 // A journal that refuses says so itself and counts: a call never waits for it.
                 Output::Journal(event) => drop(self.journal.append(&event)),
+                Output::Keep(key, kept) => self.ledger.keep(key, kept),
                 Output::Result { request, error } => {
                     if let Err(error) = self.link.send(Up::ControlResult { request, error }) {
                         tracing::debug!(%error, request, "result of a command not sent");
@@ -129,6 +144,23 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    fn restore(&mut self, kept: Vec<(Key, Kept)>, damaged: usize) {
+        let restored = self.server.restore(kept, now());
+        let damaged = damaged + restored.damaged;
+        metrics::counter!("hindsight_sip_kept_damaged_total").increment(damaged as u64);
+        if damaged > 0 {
+            tracing::warn!(damaged, "kept calls or registrations could not be read");
+        }
+        let (calls, ended, registered) = (restored.calls, restored.ended, restored.registered);
+        tracing::info!(calls, ended, registered, "taken up from the process before");
+    }
+
+    fn note_alive(&self) {
+        if self.server.calls() > 0 {
+            self.ledger.keep(Key::Alive, Some(Kept::Alive { at: Timestamp::now() }));
+        }
     }
 
     fn on_link(&mut self, event: LinkEvent) {

@@ -1,6 +1,7 @@
 //! The SIP server without I/O: registrar and calls between what the stack tells ([`Event`]) and what it is to do.
 
 mod admission;
+mod restore;
 
 use crate::{
     auth::Authenticator,
@@ -8,6 +9,7 @@ use crate::{
     config::Config,
     directory::Directory,
     guard,
+    kept::{Kept, Key},
     lockout::LockOut,
     registrar::{Registrar, Terms},
     session::Session,
@@ -20,7 +22,7 @@ use hindsight_sip::{
 };
 use hindsight_wire::{
     InteractionId,
-    component::{CallControl, RecordingControl, VoiceConfig},
+    component::{CallControl, NO_SUCH_CALL, RecordingControl, VoiceConfig},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -29,6 +31,7 @@ use std::{
 };
 
 pub use crate::wires::Reach;
+pub use restore::Restored;
 
 /// How often what has run out is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -44,6 +47,8 @@ pub enum Output {
     Sip(Command),
     /// By the journal.
     Journal(DomainEvent),
+    /// By whatever outlives this process; `None`: to be forgotten.
+    Keep(Key, Option<Kept>),
     /// Answer to [`SipServer::on_control`] and [`SipServer::on_call_control`].
     Result {
         /// Which request.
@@ -169,14 +174,16 @@ impl SipServer {
             let (secret, algorithms) = (self.rng.random(), &self.config.challenge);
             self.authenticator = Some(Authenticator::new(realm, algorithms, secret, now.instant));
         }
-        self.registrar.keep_only(|number| directory.get(number).is_some());
+        for number in self.registrar.keep_only(|number| directory.get(number).is_some()) {
+            self.keep_registrations(&number, now);
+        }
     }
 
     /// A command of the web services; answered by [`Output::Result`].
     pub fn on_control(&mut self, request: u64, control: RecordingControl, now: Now) {
         let interaction = control.interaction;
         if !self.sessions.contains_key(&interaction) {
-            let error = Some("no such call".to_owned());
+            let error = Some(NO_SUCH_CALL.to_owned());
             return self.wires.push(Output::Result { request, error });
         }
         self.with_session(interaction, now, |session, wires| {
@@ -188,7 +195,7 @@ impl SipServer {
     pub fn on_call_control(&mut self, request: u64, control: CallControl, now: Now) {
         let interaction = control.interaction;
         if !self.sessions.contains_key(&interaction) {
-            let error = Some("no such call".to_owned());
+            let error = Some(NO_SUCH_CALL.to_owned());
             return self.wires.push(Output::Result { request, error });
         }
         self.with_session(interaction, now, |session, wires| {
@@ -214,7 +221,9 @@ impl SipServer {
         }
         if self.next_sweep <= now.instant {
             self.next_sweep = now.instant + SWEEP;
-            self.registrar.expire(now.instant);
+            for number in self.registrar.expire(now.instant) {
+                self.keep_registrations(&number, now);
+            }
             self.lock_out.expire(now.instant);
         }
     }
@@ -285,12 +294,14 @@ impl SipServer {
         }
         let deadline = session.call.deadline();
         let finished = session.is_finished();
+        self.keep(interaction, now);
         if let Some(at) = self.scheduled.remove(&interaction) {
             self.deadlines.remove(&(at, interaction));
         }
         if finished {
-            session.forget(&mut self.wires);
-            self.sessions.remove(&interaction);
+            if let Some(session) = self.sessions.remove(&interaction) {
+                session.forget(&mut self.wires);
+            }
             self.callers.retain(|_, of| *of != interaction);
         } else if let Some(at) = deadline {
             self.scheduled.insert(interaction, at);

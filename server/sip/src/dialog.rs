@@ -72,6 +72,27 @@ impl NewRequest {
     }
 }
 
+/// All that a dialog is, to keep it beyond the end of its process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialogParts {
+    /// Call-ID.
+    pub call_id: String,
+    /// Our address, with our tag.
+    pub local: NameAddr,
+    /// The peer's, with its tag.
+    pub remote: NameAddr,
+    /// Our Contact.
+    pub contact: NameAddr,
+    /// The peer's.
+    pub remote_target: Uri,
+    /// The proxies that stay on the path.
+    pub route_set: Vec<NameAddr>,
+    /// CSeq number of our last request.
+    pub local_seq: u32,
+    /// Of the peer's.
+    pub remote_seq: Option<u32>,
+}
+
 /// Our side of a dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialog {
@@ -131,6 +152,30 @@ impl Dialog {
             remote_seq: None,
             confirmed: response.status.is_success(),
         })
+    }
+
+    /// All of it.
+    pub fn parts(&self) -> DialogParts {
+        DialogParts {
+            call_id: self.id.call_id.clone(),
+            local: self.local.clone(),
+            remote: self.remote.clone(),
+            contact: self.contact.clone(),
+            remote_target: self.remote_target.clone(),
+            route_set: self.route_set.clone(),
+            local_seq: self.local_seq,
+            remote_seq: self.remote_seq,
+        }
+    }
+
+    /// The confirmed dialog of these parts. Numbers may be skipped (12.2.1.1 asks for higher ones only), so whoever does
+    /// not know the last that was used goes on with one that is high enough.
+    pub fn of_parts(parts: DialogParts) -> Self {
+        let DialogParts { call_id, local, remote, contact, remote_target, route_set, local_seq, remote_seq } =
+            parts;
+        let id = DialogId { call_id, local_tag: tag(&local), remote_tag: tag(&remote) };
+        let confirmed = true;
+        Self { id, local, remote, contact, remote_target, route_set, local_seq, remote_seq, confirmed }
     }
 
     /// The early dialog of ours becomes confirmed by a 2xx: the route set and the target are those of the 2xx (13.2.2.4).

@@ -32,7 +32,7 @@ pub mod transaction;
 pub mod transport;
 
 pub use capability::Capabilities;
-pub use dialog::{Dialog, DialogId, NewRequest};
+pub use dialog::{Dialog, DialogId, DialogParts, NewRequest};
 pub use endpoint::{Command, Endpoint, EndpointConfig, Output, Received, Transmit};
 pub use event::{ClientTransactionId, Event, ServerTransactionId};
 pub use flow::{Destination, Protocol, Source};

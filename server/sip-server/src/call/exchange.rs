@@ -2,7 +2,10 @@
 
 use super::{Failure, Leg, Order};
 use hindsight_model::event::What;
-use hindsight_wire::component::{CallControl, RecordingControl};
+use hindsight_wire::{
+    Timestamp,
+    component::{CallControl, RecordingControl},
+};
 
 /// What happened to a leg, or was asked.
 #[derive(Debug)]
@@ -169,6 +172,8 @@ pub enum Action {
     },
     /// To the journal.
     Emit(What),
+    /// The same, of an earlier time.
+    EmitAt(Timestamp, What),
     /// Answer to a hang-up, when every leg has confirmed its end.
     Farewell {
         /// Of [`Input::CallControl`].

@@ -22,6 +22,7 @@ mod modify;
 mod moving;
 mod party;
 mod recorder;
+mod restore;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,12 @@ pub struct Call {
     open: BTreeSet<Leg>,
     rng: StdRng,
     out: VecDeque<Action>,
+    /// The SIP server was lost in it, and the parties are still to be found.
+    lost: Option<restore::Lost>,
+    /// After that: until when a media server may be missing.
+    media_back_by: Option<Instant>,
+    /// Something changed that may have to be kept.
+    touched: bool,
 }
 
 /// Where the call stands; each with what only it needs.
@@ -133,6 +140,9 @@ impl Call {
             open: BTreeSet::from([Leg::Caller]),
             rng,
             out: VecDeque::new(),
+            lost: None,
+            media_back_by: None,
+            touched: false,
         };
         call.reserve(offer, now);
         call
@@ -340,6 +350,7 @@ impl Call {
 
     fn drain_recorder(&mut self) {
         while let Some(action) = self.recorder.poll() {
+            self.touched = true;
             self.out.push_back(action);
         }
     }
@@ -418,6 +429,7 @@ impl Call {
                 false
             }
         };
+        self.touched = true;
         for leg in std::mem::take(&mut self.open) {
             match leg {
                 Leg::Caller if caller_waits => self.out.push_back(Action::Reject { leg, status }),
@@ -430,7 +442,7 @@ impl Call {
             self.answer_command(request, Some(control::ENDED));
         }
         let by = by.map(|side| self.number(side));
-        self.emit(What::CallEnded { cause, by });
+        self.emit_end(cause, by);
     }
 }
 

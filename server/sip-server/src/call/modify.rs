@@ -26,6 +26,10 @@ impl Established {
         self.change.is_some()
     }
 
+    pub(super) fn formats(&self) -> &Formats {
+        &self.formats
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.change {
             Some(Change::Moving(moving)) => Some(moving.deadline()),
@@ -88,6 +92,8 @@ pub(super) enum Change {
 
 impl Call {
     pub(super) fn on_offered(&mut self, leg: Leg, body: Option<&[u8]>) {
+        // Even where nothing of the media changes, the phone may have moved.
+        self.touched = true;
         let Phase::Established(state) = &mut self.phase else {
             return self.out.push_back(Action::Reject { leg, status: STATUS_PENDING });
         };
@@ -119,6 +125,7 @@ impl Call {
     }
 
     pub(super) fn set_change(&mut self, change: Option<Change>) {
+        self.touched = true;
         if let Phase::Established(state) = &mut self.phase {
             state.change = change;
         }
@@ -138,6 +145,7 @@ impl Call {
     }
 
     pub(super) fn take_change(&mut self) -> Option<Change> {
+        self.touched = true;
         match &mut self.phase {
             Phase::Established(state) => state.change.take(),
             Phase::Reserving(_)

@@ -25,6 +25,8 @@ const MOST_ATTEMPTS: u8 = 4;
 /// How often a phone is asked within one attempt: again when the other one changed its keys.
 const MOST_ASKED: u8 = 3;
 const STATUS_PENDING: u16 = 491;
+/// How often a media server is looked for that is to come back.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 const LOST: &str = "the media server was lost";
 
 /// A call on its way to another media server.
@@ -41,6 +43,8 @@ pub(super) struct Moving {
 enum Stage {
     /// The media leg of this side is invited.
     Reserving(Side),
+    /// No media server is there yet; looked for again then.
+    Waiting(Instant),
     /// The phones are asked.
     Asking(Box<Asking>),
 }
@@ -57,6 +61,11 @@ struct Asking {
     told: [Option<Audio>; 2],
 }
 
+/// Whether a phone that refused with this is asked again.
+fn asks_again(status: u16) -> bool {
+    matches!(status, STATUS_PENDING | STATUS_INTERNAL | STATUS_UNAVAILABLE)
+}
+
 impl Moving {
     fn new(until: Instant) -> Self {
         Self { until, attempts: 0, stage: Stage::Reserving(Side::Callee), stale: [0; 2], owes: None }
@@ -65,6 +74,7 @@ impl Moving {
     pub(super) fn deadline(&self) -> Instant {
         let again = match &self.stage {
             Stage::Reserving(_) => [None; 2],
+            Stage::Waiting(at) => [Some(*at), None],
             Stage::Asking(asking) => asking.again,
         };
         again.into_iter().flatten().fold(self.until, Instant::min)
@@ -84,6 +94,7 @@ impl Call {
     /// The media server is lost: another one is looked for once the parties speak; before, the call ends.
     pub(super) fn lose_media_server(&mut self, now: Now) {
         match self.phase {
+            Phase::Established(_) if self.lacks_keys() => self.end_without_media_server(STATUS_INTERNAL),
             Phase::Established(_) => self.seek_media_server(now),
             Phase::Reserving(_)
             | Phase::Ringing(_)
@@ -96,6 +107,9 @@ impl Call {
     }
 
     pub(super) fn end_without_media_server(&mut self, status: u16) {
+        if self.may_be_over() {
+            return self.finish(EndCause::Failed, None, status);
+        }
         self.recorder.broke(LOST.to_owned());
         self.drain_recorder();
         self.finish(EndCause::MediaServerLost, None, status);
@@ -108,11 +122,7 @@ impl Call {
             return self.end_without_media_server(STATUS_INTERNAL);
         }
         tracing::info!(interaction = %self.interaction, attempt = moving.attempts, "another media server is looked for");
-        for leg in Side::BOTH.map(Leg::Media) {
-            if self.open.remove(&leg) {
-                self.out.push_back(Action::End { leg });
-            }
-        }
+        self.end_media_legs();
         self.unwatch_media();
         self.recorder.interrupted(LOST);
         self.drain_recorder();
@@ -120,6 +130,35 @@ impl Call {
         moving.stage = Stage::Reserving(Side::Callee);
         self.set_change(Some(Change::Moving(moving)));
         self.reserve_again(Side::Callee);
+    }
+
+    fn end_media_legs(&mut self) {
+        for leg in Side::BOTH.map(Leg::Media) {
+            if self.open.remove(&leg) {
+                self.out.push_back(Action::End { leg });
+            }
+        }
+    }
+
+    /// The whole site may have been restarted: its media servers come back a moment later. Whether there is still time.
+    fn wait_for_media_server(&mut self, now: Now) -> bool {
+        if self.media_back_by.is_none_or(|by| by <= now.instant) {
+            return false;
+        }
+        let Some(Change::Moving(mut moving)) = self.take_change() else { return false };
+        self.end_media_legs();
+        moving.stage = Stage::Waiting(now.instant + TRY_AGAIN);
+        moving.until = now.instant + self.limits.setup;
+        self.set_change(Some(Change::Moving(moving)));
+        true
+    }
+
+    /// Asks both phones with what they were told before, from then on.
+    pub(super) fn ask_again_at(&mut self, at: Instant, until: Instant) {
+        let told = Side::BOTH.map(|side| self.media_view(side));
+        let asking = Asking { told, again: [Some(at); 2], ..Asking::default() };
+        let stage = Stage::Asking(Box::new(asking));
+        self.set_change(Some(Change::Moving(Moving { stage, ..Moving::new(until) })));
     }
 
     /// Takes what is under way apart: what a phone asked for and was not granted is refused, so that it asks again.
@@ -202,6 +241,7 @@ impl Call {
         now: Now,
     ) {
         let expected = match &mut moving.stage {
+            Stage::Waiting(_) => false,
             Stage::Reserving(wanted) => *wanted == side,
             Stage::Asking(asking) => asking.telling.remove(&side),
         };
@@ -220,7 +260,7 @@ impl Call {
                 self.reserve_again(Side::Caller);
             }
             (Stage::Reserving(_), Side::Caller) => self.ask_both(moving, now),
-            (Stage::Asking(_), _) => self.settle_moving(moving),
+            (Stage::Asking(_) | Stage::Waiting(_), _) => self.settle_moving(moving),
         }
     }
 
@@ -304,11 +344,14 @@ impl Call {
     /// Ends the move when nobody owes anything any more.
     fn settle_moving(&mut self, moving: Moving) {
         let settled = match &moving.stage {
-            Stage::Reserving(_) => false,
+            Stage::Reserving(_) | Stage::Waiting(_) => false,
             Stage::Asking(asking) => {
                 asking.awaiting == [0; 2] && asking.again == [None; 2] && asking.telling.is_empty()
             }
         };
+        if settled && moving.owes.is_none() && self.may_be_over() {
+            return self.parties_are_there();
+        }
         if settled && moving.owes.is_none() {
             return tracing::info!(interaction = %self.interaction, "the call goes on through another media server");
         }
@@ -352,9 +395,17 @@ impl Call {
             asking.awaiting[side as usize] = asking.awaiting[side as usize].saturating_sub(1);
             asking.again[side as usize] = Some(again);
         }
+        if self.may_be_over() && !was_stale && !matches!(status, 408 | 481) && !asks_again(status) {
+            // It is there, whatever it thinks of being asked.
+            if let Stage::Asking(asking) = &mut moving.stage {
+                asking.again[side as usize] = None;
+            }
+            return self.settle_moving(moving);
+        }
         self.set_change(Some(Change::Moving(moving)));
         match (status, was_stale) {
             (408 | 481, _) => self.finish(EndCause::Failed, None, STATUS_INTERNAL),
+            (STATUS_UNAVAILABLE, _) if self.may_be_over() => {} // it cannot be reached yet
             (STATUS_PENDING | STATUS_INTERNAL, _) | (_, true) => {}
             (_, false) => self.end_without_media_server(STATUS_INTERNAL),
         }
@@ -364,7 +415,9 @@ impl Call {
         let reserving = match &moving.stage {
             Stage::Reserving(wanted) if *wanted == side => true,
             Stage::Asking(asking) if asking.telling.contains(&side) => false,
-            Stage::Reserving(_) | Stage::Asking(_) => return self.set_change(Some(Change::Moving(moving))),
+            Stage::Reserving(_) | Stage::Asking(_) | Stage::Waiting(_) => {
+                return self.set_change(Some(Change::Moving(moving)));
+            }
         };
         self.set_change(Some(Change::Moving(moving)));
         if reserving {
@@ -372,7 +425,11 @@ impl Call {
         }
         match status {
             // There is none: the resource manager has tried all that it knows.
-            STATUS_UNAVAILABLE if reserving => self.end_without_media_server(STATUS_INTERNAL),
+            STATUS_UNAVAILABLE if reserving => {
+                if !self.wait_for_media_server(now) {
+                    self.end_without_media_server(STATUS_INTERNAL);
+                }
+            }
             _ if says_lost(status) => self.seek_media_server(now),
             _ if reserving => self.end_without_media_server(STATUS_INTERNAL),
             _ => self.finish(EndCause::Failed, None, STATUS_INTERNAL),
@@ -389,7 +446,10 @@ impl Call {
     }
 
     pub(super) fn is_reserving_again(&self) -> bool {
-        matches!(self.change(), Some(Change::Moving(Moving { stage: Stage::Reserving(_), .. })))
+        matches!(
+            self.change(),
+            Some(Change::Moving(Moving { stage: Stage::Reserving(_) | Stage::Waiting(_), .. }))
+        )
     }
 
     pub(super) fn expire_moving(&mut self, now: Now) {
@@ -398,9 +458,18 @@ impl Call {
             return;
         }
         if moving.until <= now.instant {
-            return self.end_without_media_server(STATUS_INTERNAL);
+            if !self.is_reserving_again() || !self.wait_for_media_server(now) {
+                self.end_without_media_server(STATUS_INTERNAL);
+            }
+            return;
         }
         let Some(Change::Moving(mut moving)) = self.take_change() else { return };
+        if let Stage::Waiting(_) = &moving.stage {
+            moving.until = now.instant + self.limits.setup;
+            moving.stage = Stage::Reserving(Side::Callee);
+            self.set_change(Some(Change::Moving(moving)));
+            return self.reserve_again(Side::Callee);
+        }
         if let Stage::Asking(asking) = &mut moving.stage {
             for side in Side::BOTH {
                 if asking.again[side as usize].is_some_and(|at| at <= now.instant) {

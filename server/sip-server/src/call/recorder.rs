@@ -1,6 +1,7 @@
 //! The state of a call's recording: changes only when the media server confirmed, one change at a time.
 
 use super::Action;
+use crate::kept::KeptRecording;
 use hindsight_model::event::What;
 use hindsight_wire::{
     CaptureId, Timestamp,
@@ -123,6 +124,20 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// What runs, to be kept.
+    pub(super) fn kept(&self) -> Option<KeptRecording> {
+        let Running { capture, by, reason, part, paused } = self.running.clone()?;
+        Some(KeptRecording { capture, by, reason, part, paused })
+    }
+
+    /// The recording that was kept, taken to run as it did.
+    pub(super) fn restored(kept: &KeptRecording) -> Self {
+        let KeptRecording { capture, by, reason, part, paused } = kept.clone();
+        let confirmed = if paused.is_some() { Confirmed::Paused(capture) } else { Confirmed::On(capture) };
+        let running = Some(Running { capture, by, reason, part, paused });
+        Self { confirmed, running, ..Self::default() }
+    }
+
     /// What the media server last confirmed.
     pub fn confirmed(&self) -> Confirmed {
         self.confirmed

@@ -288,6 +288,7 @@ impl Call {
         }
         self.phones[Side::Caller as usize].accepted = Some(caller.audio);
         self.phase = Phase::Established(Established::new(formats));
+        self.touched = true;
         let parties = self.parties();
         self.emit(What::CallEstablished { parties });
         if let Some(request) = self.answering.take() {

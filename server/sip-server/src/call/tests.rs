@@ -182,6 +182,7 @@ fn name(action: &Action) -> String {
         Action::Order { leg: l, order } => format!("order {} {:?}", leg(l), order.action),
         Action::Probe { leg: l } => format!("probe {}", leg(l)),
         Action::End { leg: l } => format!("end {}", leg(l)),
+        Action::EmitAt(at, what) => format!("at {at}: {}", name(&Action::Emit(what.clone()))),
         Action::Emit(what) => match what {
             What::CallEnded { cause, by } => format!("ended {cause:?} {}", by.as_deref().unwrap_or("-")),
             What::CallHeld { by, at_phone: false } => format!("held {by}"),
@@ -658,6 +659,7 @@ fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut
         | Action::Order { .. }
         | Action::Probe { .. }
         | Action::Emit(_)
+        | Action::EmitAt(..)
         | Action::Farewell { .. }
         | Action::Result { .. } => {}
     }
@@ -1100,4 +1102,47 @@ fn a_recording_that_broke_goes_on_as_its_next_part_until_it_cannot() {
         assert!(parts < 100, "for ever");
     }
     assert_eq!(parts, 20);
+}
+
+#[test]
+fn what_is_kept_of_a_protected_call_holds_no_key_and_a_phone_that_is_gone_ends_it() {
+    const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+    let protected = |phone: &str| {
+        let phone = phone.replace("RTP/AVP", "RTP/SAVP");
+        phone + &format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n")
+    };
+    let mut bench = Bench::new(1, [false, true], Some(&protected(PHONE_A)));
+    bench.media_answers(Side::Callee);
+    bench.answer(Leg::Callee(0), protected(PHONE_B));
+    bench.media_answers(Side::Callee);
+    bench.media_answers(Side::Caller);
+    bench.ordered(Ok(()));
+    assert!(matches!(bench.call.phase, Phase::Established(_)));
+    assert!(bench.seen.iter().any(|action| format!("{action:?}").contains("Accept")));
+    let mut kept = bench.call.kept(bench.now).unwrap();
+    let text = serde_json::to_string(&kept).unwrap();
+    assert!(!text.contains("inline") && !text.contains(&KEY[..8]), "{text}");
+    assert!(kept.phones.iter().all(|phone| phone.protected));
+    kept.recording = None;
+    let restored = |bench: &Bench| {
+        let (id, limits) = (bench.call.interaction(), crate::config::Config::default().limits());
+        Call::restored(id, &kept, limits, bench.now.wall.plus_ms(-900), 8, bench.now).unwrap()
+    };
+    for (status, expected) in
+        [(481, vec!["end A", "end B0", "end MA", "end MB"]), (200, vec!["probe MA", "probe MB"])]
+    {
+        bench.call = restored(&bench);
+        assert_eq!(bench.pass(Duration::ZERO), ["probe A", "probe B0"], "nothing can be told to them");
+        assert!(bench.feed(Input::Probed { leg: Leg::Caller, status: 200 }).is_empty());
+        let mut names = bench.feed(Input::Probed { leg: Leg::Callee(0), status });
+        names.extend(bench.pass(Duration::ZERO));
+        if status == 481 {
+            let end = names.pop().unwrap();
+            assert!(end.ends_with("ended SipServerLost -"), "{end}");
+        }
+        assert_eq!(names, expected);
+    }
+    // Without keys nobody can be told of another media server.
+    let names = bench.feed(Input::Probed { leg: Leg::Media(Side::Caller), status: 481 });
+    assert_eq!(names.last().unwrap(), "ended MediaServerLost -");
 }

@@ -30,8 +30,11 @@ impl Watch {
 
 impl Call {
     pub(super) fn watch_media(&mut self, now: Now) {
-        self.watch.media_next = Some(now.instant + self.limits.probe);
-        self.watch.media_lost_at = Some(now.instant + self.limits.silence);
+        self.watch_media_at(now.instant + self.limits.probe, now.instant + self.limits.silence);
+    }
+
+    pub(super) fn watch_media_at(&mut self, next: Instant, lost_at: Instant) {
+        (self.watch.media_next, self.watch.media_lost_at) = (Some(next), Some(lost_at));
     }
 
     pub(super) fn unwatch_media(&mut self) {
@@ -39,7 +42,11 @@ impl Call {
     }
 
     pub(super) fn watch_phones(&mut self, now: Now) {
-        self.watch.phones_next = Some(now.instant + self.limits.phone_probe);
+        self.watch_phones_at(now.instant + self.limits.phone_probe);
+    }
+
+    pub(super) fn watch_phones_at(&mut self, next: Instant) {
+        self.watch.phones_next = Some(next);
     }
 
     pub(super) fn on_probed(&mut self, leg: Leg, status: u16, now: Now) {
@@ -57,7 +64,7 @@ impl Call {
                 // Its leg is ended like the others: it may only have been out of reach.
                 self.finish(EndCause::Failed, None, super::STATUS_INTERNAL);
             }
-            Leg::Caller | Leg::Callee(_) => {}
+            Leg::Caller | Leg::Callee(_) => self.is_there(leg),
         }
     }
 

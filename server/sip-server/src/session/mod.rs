@@ -5,6 +5,7 @@ mod incoming;
 mod order;
 mod outcome;
 mod outgoing;
+mod restore;
 
 use crate::{
     call::{Action, Call, Failure, Input, Leg, Now},
@@ -131,6 +132,10 @@ impl Session {
             Action::Emit(what) => {
                 let event = DomainEvent { interaction: self.call.interaction(), at: now.wall, what };
                 wires.push(Output::Journal(event));
+            }
+            Action::EmitAt(at, what) => {
+                let interaction = self.call.interaction();
+                wires.push(Output::Journal(DomainEvent { interaction, at, what }));
             }
             Action::Talk { leg } => self.talk(leg, wires),
             Action::Farewell { request } => self.farewells.push(request),

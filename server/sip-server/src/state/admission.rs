@@ -4,6 +4,7 @@ use super::{RETRY_AFTER, SipServer};
 use crate::{
     auth::Judged,
     call::{Call, Leg, Now, Participant},
+    kept::{Kept, Key},
     leg::{Leg as State, flow_of},
     registrar::{Binding, Refusal},
     session::Session,
@@ -46,6 +47,7 @@ impl SipServer {
         let response = match self.registrar.register(&number, request, source, now.instant) {
             Ok(contacts) => {
                 tracing::debug!(contacts = contacts.len(), "registered");
+                self.keep_registrations(&number, now);
                 let response = Response::to(request, StatusCode::OK);
                 contacts.iter().fold(response, |response, contact| response.with_header("Contact", contact))
             }
@@ -162,6 +164,7 @@ impl SipServer {
             State::Offered { transaction: id, request: Box::new(request), dialog: Box::new(dialog), flow };
         let session = Session::new(call, caller, contacts, numbers, max_forwards);
         self.sessions.insert(interaction, session);
+        self.wires.push(Output::Keep(Key::Call(interaction), Some(Kept::Offered { at: now.wall })));
         self.with_session(interaction, now, |session, wires| session.perform_all(wires, now));
     }
 

@@ -5,6 +5,7 @@
 mod desktop;
 mod net;
 mod peer;
+mod restart;
 mod site;
 
 use hindsight_model::event::{EndCause, What};

@@ -13,7 +13,8 @@ use hindsight_sip::{
 use hindsight_sip_server::{
     Config,
     call::Now,
-    state::{Output, SipServer},
+    kept::Key,
+    state::{Output, Restored, SipServer},
 };
 use hindsight_wire::{
     InteractionId, Timestamp,
@@ -23,6 +24,7 @@ use hindsight_wire::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -37,6 +39,10 @@ pub struct Site {
     pub endpoint: Endpoint,
     pub peers: Vec<Peer>,
     pub events: Vec<What>,
+    /// When each of them was.
+    pub times: Vec<Timestamp>,
+    /// What outlives the server, as it is on disk.
+    pub kept: BTreeMap<Key, String>,
     pub interaction: Option<InteractionId>,
     pub results: Vec<(u64, Option<String>)>,
     /// Answers to addresses that are nobody's: `<Call-ID> <status>`.
@@ -98,6 +104,8 @@ impl Site {
             endpoint,
             peers,
             events: Vec::new(),
+            times: Vec::new(),
+            kept: BTreeMap::new(),
             interaction: None,
             results: Vec::new(),
             answered: Vec::new(),
@@ -130,7 +138,23 @@ impl Site {
         site
     }
 
-    fn now(&self) -> Now {
+    /// The server is lost in this moment, and its next process takes up what was kept.
+    pub fn restart(&mut self, seed: u64, full_time: &[&str]) -> Restored {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let media = self.peers[MEDIA].address;
+        let config = Config { resource_manager: media, setup_seconds: 30, ..Config::default() };
+        self.endpoint = Endpoint::new(EndpointConfig::new(self.address), Ids::seeded(rng.random()));
+        let ids = self.endpoint.client_ids();
+        let now = self.now();
+        self.server =
+            SipServer::new(config, self.address.into(), Box::new(move || ids.next()), seed, now.instant);
+        let kept = self.kept.iter().map(|(key, kept)| (key.clone(), serde_json::from_str(kept).unwrap()));
+        let restored = self.server.restore(kept.collect(), now);
+        self.server.on_config(voice_config(full_time), now);
+        restored
+    }
+
+    pub fn now(&self) -> Now {
         let since = self.net.now.duration_since(self.began);
         Now { instant: self.net.now, wall: Timestamp(1_800_000_000_000_000 + since.as_micros() as i64) }
     }
@@ -229,8 +253,13 @@ impl Site {
         while let Some(output) = self.server.poll() {
             match output {
                 Output::Sip(command) => self.endpoint.apply(command, now.instant),
+                Output::Keep(key, Some(kept)) => {
+                    self.kept.insert(key, serde_json::to_string(&kept).unwrap());
+                }
+                Output::Keep(key, None) => drop(self.kept.remove(&key)),
                 Output::Journal(event) => {
                     self.interaction = Some(event.interaction);
+                    self.times.push(event.at);
                     self.events.push(event.what);
                 }
                 Output::Result { request, error } => self.results.push((request, error)),
@@ -238,8 +267,9 @@ impl Site {
         }
     }
 
-    /// Nobody has anything left: no call in the server, no dialog in any peer.
+    /// Nobody has anything left: no call in the server or kept, no dialog in any peer.
     pub fn all_quiet(&self) -> bool {
-        self.server.calls() == 0 && self.peers.iter().all(|peer| peer.dialogs.is_empty())
+        let kept = self.kept.keys().any(|key| matches!(key, Key::Call(_)));
+        !kept && self.server.calls() == 0 && self.peers.iter().all(|peer| peer.dialogs.is_empty())
     }
 }

@@ -29,6 +29,23 @@ impl Writer {
         Self { session, version: 0, last: String::new() }
     }
 
+    /// What it wrote last, without keys (RFC 4568): what is kept of a dialog holds no secret. `None`: nothing yet.
+    pub fn last_without_keys(&self) -> Option<String> {
+        let is_key = |line: &&str| line.starts_with("a=crypto:");
+        let body: String = self.last.split_inclusive("\r\n").filter(|line| !is_key(line)).collect();
+        let (session, version) = (self.session, self.version);
+        (!body.is_empty())
+            .then(|| format!("v=0\r\no=hindsight {session} {version} IN IP4 0.0.0.0\r\ns=-\r\n{body}"))
+    }
+
+    /// The writer that wrote this ([`Writer::last_without_keys`]): the same description again has the same version.
+    pub fn going_on_from(text: &str) -> Option<Self> {
+        let (head, last) = text.split_once("s=-\r\n")?;
+        let mut origin = head.split_once("o=hindsight ")?.1.split(' ').map(str::parse);
+        let (session, version) = (origin.next()?.ok()?, origin.next()?.ok()?);
+        Some(Self { session, version, last: last.to_owned() })
+    }
+
     /// The description with this audio line, every other line of `shape` refused.
     pub fn write(&mut self, audio: &Audio, shape: &Shape) -> Vec<u8> {
         let lines: Vec<Line<'_>> = (0..shape.lines.len().max(1))

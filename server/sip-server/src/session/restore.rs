@@ -1,0 +1,63 @@
+//! A call's dialogs beyond the end of their process.
+
+use super::Session;
+use crate::{
+    call::{Call, Leg, Limits, Now, Side},
+    kept::{KeptCall, KeptDialog},
+    leg::{Leg as State, Up},
+    wires::Wires,
+};
+use hindsight_wire::{InteractionId, Timestamp};
+use std::collections::BTreeMap;
+
+/// Hops that are left to the requests of a call whose first request is not known any more.
+const MAX_FORWARDS: u8 = 70;
+
+impl Session {
+    /// All that the next process needs; `None`: something is under way.
+    pub(crate) fn kept(&self, now: Now) -> Option<KeptCall> {
+        let mut kept = self.call.kept(now)?;
+        for leg in legs(kept.fork) {
+            let Some(State::Up(up)) = self.legs.get(&leg) else { return None };
+            kept.dialogs.push(KeptDialog::of(&up.dialog, up.flow));
+        }
+        Some(kept)
+    }
+
+    /// The call that was kept; see [`Call::restored`].
+    pub(crate) fn restored(
+        interaction: InteractionId,
+        kept: &KeptCall,
+        limits: Limits,
+        at: Timestamp,
+        (seed, now): (u64, Now),
+        wires: &mut Wires,
+    ) -> Option<Self> {
+        if kept.dialogs.len() != legs(kept.fork).len() {
+            return None;
+        }
+        let dialogs: Vec<_> = kept.dialogs.iter().map(KeptDialog::restored).collect::<Option<_>>()?;
+        let call = Call::restored(interaction, kept, limits, at, seed, now)?;
+        let mut legs_up = BTreeMap::new();
+        for (leg, (dialog, flow)) in legs(kept.fork).into_iter().zip(dialogs) {
+            wires.dialogs.insert(dialog.id().clone(), (interaction, leg));
+            legs_up.insert(leg, State::Up(Box::new(Up::new(dialog, flow))));
+        }
+        let numbers = kept.phones.each_ref().map(|phone| phone.number.clone());
+        let max_forwards = MAX_FORWARDS;
+        Some(Self {
+            call,
+            legs: legs_up,
+            contacts: Vec::new(),
+            numbers,
+            max_forwards,
+            answered: Vec::new(),
+            goodbyes: 0,
+            farewells: Vec::new(),
+        })
+    }
+}
+
+fn legs(fork: u8) -> [Leg; 4] {
+    [Leg::Caller, Leg::Callee(fork), Leg::Media(Side::Caller), Leg::Media(Side::Callee)]
+}
