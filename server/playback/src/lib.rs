@@ -27,6 +27,7 @@ mod plaintext;
 mod rebuild;
 mod screen;
 mod voice;
+mod wav;
 
 pub use error::PlaybackError;
 pub use plaintext::{Payload, Plaintext};

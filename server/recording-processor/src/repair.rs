@@ -14,7 +14,8 @@ use hindsight_playback::{Plaintext, PlaybackError, Rebuilt, rebuild_screen, rebu
 use hindsight_seal::{HEADER_LEN, PayloadShape, SealError, trim_len};
 use hindsight_store::{
     Database, ObjectKey, ObjectKind, ObjectStore, StoreError, UploadArea,
-    recordings::{self, Recording, Repair, Repaired, State},
+    recordings::{self, Recording, State},
+    repairs::{self, Repair, Repaired},
     upload_area::Digests,
 };
 use hindsight_wire::{RecordingId, Timestamp};
@@ -94,7 +95,7 @@ impl Repairs {
 
     /// Makes the repairs that are due; how many were tried.
     pub async fn round(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let due = recordings::repairs_due(&mut *self.database.read().await?, now, ROUND).await?;
+        let due = repairs::due(&mut *self.database.read().await?, now, ROUND).await?;
         for repair in &due {
             self.attempt(*repair, now).await?;
         }
@@ -117,7 +118,7 @@ impl Repairs {
                 tracing::warn!(%recording, reason, attempts, "a repair must wait");
                 let next = next_attempt(attempts, rand::random(), now);
                 let mut write = self.database.write().await?;
-                recordings::repair_later(&mut write, recording, next, &reason).await?;
+                repairs::later(&mut write, recording, next, &reason).await?;
                 write.commit().await
             }
             Err(Trouble::Never(reason)) => {
@@ -128,7 +129,7 @@ impl Repairs {
                     self.area.commit(recording, self.objects.as_ref()).await?;
                 }
                 let mut write = self.database.write().await?;
-                recordings::repair_failed(&mut write, recording, &reason).await?;
+                repairs::give_up(&mut write, recording, &reason).await?;
                 write.commit().await
             }
         }
@@ -228,8 +229,8 @@ impl Repairs {
             record: &signed,
         };
         let mut write = self.database.write().await?;
-        recordings::repaired(&mut write, &repaired).await?;
-        recordings::set_rebuilt(&mut write, id, rebuilt.duration_ms, &rebuilt.index).await?;
+        repairs::done(&mut write, &repaired).await?;
+        repairs::set_rebuilt(&mut write, id, rebuilt.duration_ms, &rebuilt.index).await?;
         write.commit().await?;
         Ok(())
     }

@@ -4,7 +4,7 @@
 //!   one enters there and in `migrations/`; repositories speak in the types of this crate.
 //! - [`persons`], [`sessions`], [`dns`], [`devices`], [`enrolment_codes`], [`settings`], [`changes`], [`audit`]: repositories.
 //! - [`events`]: the one log of domain events, with consumers and their cursors.
-//! - [`uploads`], [`recordings`], [`interactions`], [`presence`]: what arrives, what is committed, what is derived.
+//! - [`uploads`], [`recordings`], [`repairs`], [`interactions`], [`presence`]: what arrives, what is committed, what is derived.
 //! - [`agent_states`], [`desktops`], [`announced`], [`api_tokens`]: agents, their desktops, and other systems.
 //! - [`objects`]: sealed payloads, envelopes and manifests; [`upload_area`]: payloads that still arrive.
 //!
@@ -28,6 +28,7 @@ pub mod objects;
 pub mod persons;
 pub mod presence;
 pub mod recordings;
+pub mod repairs;
 pub mod sessions;
 pub mod settings;
 pub mod token;

@@ -94,6 +94,11 @@ fn describe(what: &What) -> String {
             format!("{} announced a {kind} from {} for {}", announced.by, announced.from, announced.dn)
         }
         What::InteractionEnded { by } => format!("{by} ended it"),
-        What::SessionEnded(record) => format!("media sessions over, status {}", record.status),
+        What::SessionEnded(record) if record.status == 200 => {
+            "the voices' connections were closed".to_owned()
+        }
+        What::SessionEnded(record) => {
+            format!("the voices' connections broke off (SIP status {})", record.status)
+        }
     }
 }

@@ -652,6 +652,15 @@ export interface components {
             /** @description `complete`, `partial`, `missing`, `pending` or `none`. */
             voice: string;
         };
+        /** @description Of which kinds of voice components at least one has its link. */
+        Links: {
+            /** @description A media server. */
+            mediaServer: boolean;
+            /** @description A resource manager. */
+            resourceManager: boolean;
+            /** @description A SIP server. */
+            sipServer: boolean;
+        };
         /** @description One recording of an interaction. */
         MediaFile: {
             /**
@@ -782,6 +791,8 @@ export interface components {
         Readiness: {
             /** @description The database answers. */
             database: boolean;
+            /** @description Whether the voice components have their links; no part of `ready`, for calls go on without. */
+            links: components["schemas"]["Links"];
             /** @description Whether all of it is well. */
             ready: boolean;
             /** @description A file could be written to the place of uploads, and removed. */
@@ -1804,6 +1815,15 @@ export interface operations {
             };
             /** @description Login or password is wrong */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The person has no role */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

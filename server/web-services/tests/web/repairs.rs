@@ -73,7 +73,7 @@ async fn what_cannot_be_repaired_goes_to_the_failed_list_with_its_reason() {
     let seen = site.until(&sue, &call.to_string(), failed).await;
     assert_eq!(seen["gaps"][0]["kind"], json!("voice"));
     assert!(seen["mediaFiles"][0]["failure"].as_str().unwrap().contains("crypto server refuses"), "{seen}");
-    let list = recordings::failed(&mut site.database.read().await.unwrap(), 10).await.unwrap();
+    let list = repairs::failed(&mut site.database.read().await.unwrap(), 10).await.unwrap();
     assert_eq!(list[0].recording, swapped.id);
     site.stop().await;
 }
