@@ -4,7 +4,7 @@ use crate::{recorder, site::Site};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hindsight_recording_processor::repair::RecoveryRecord;
 use hindsight_seal::verify_detached;
-use hindsight_store::{ObjectKey, ObjectKind, ObjectStore, recordings};
+use hindsight_store::{ObjectKey, ObjectKind, ObjectStore, recordings, repairs};
 use hindsight_wire::{InteractionId, Timestamp, enrolment::DeviceKind};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
