@@ -152,6 +152,11 @@ impl Identity {
         Self { proxy, ..self }
     }
 
+    /// Reaching the site at another `host:port` than the one it enrolled at.
+    pub fn reaching(self, address: String) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
     /// The proxy on the way to the site.
     pub(crate) fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
@@ -177,7 +182,7 @@ impl Identity {
         &self.ca_pem
     }
 
-    /// `host:port` it enrolled at.
+    /// `host:port` it enrolled at, or that was given in its place.
     pub fn address(&self) -> Option<&str> {
         self.address.as_deref()
     }

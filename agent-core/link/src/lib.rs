@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod session;
 
 mod atomic;
+mod outage;
 mod tls;
 mod verifier;
 

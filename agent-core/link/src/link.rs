@@ -4,6 +4,7 @@ use crate::{
     ClockEstimator, Identity, Journal, LinkConfig,
     clock::StepDetector,
     error::with_causes,
+    outage::Outage,
     proxy::Proxy,
     session::{Due, Session},
 };
@@ -169,6 +170,7 @@ pub struct Link {
     up: watch::Sender<bool>,
     again: Arc<Notify>,
     estimator: ClockEstimator,
+    outage: Outage,
     rng: StdRng,
 }
 
@@ -217,6 +219,7 @@ impl Link {
             up,
             again,
             estimator: ClockEstimator::default(),
+            outage: Outage::default(),
             rng: StdRng::from_os_rng(),
         };
         tokio::spawn(link.run());
@@ -241,6 +244,7 @@ impl Link {
                 }
                 End::Lost { since, reason } => {
                     tracing::debug!(reason, failures, was_up, "link lost");
+                    self.outage.warn(Instant::now(), &self.config.address, &reason);
                     if was_up {
                         let since = since.unwrap_or_else(Timestamp::now);
                         let _ = self.tell(LinkEvent::Lost { since, reason }).await;
@@ -276,7 +280,8 @@ impl Link {
         };
         match opened {
             Ok(Ok((socket, welcome))) => {
-                tracing::info!(protocol = welcome.protocol, "link open");
+                let outage = self.outage.over();
+                tracing::info!(protocol = welcome.protocol, after_outage = outage, "link open");
                 self.up.send_replace(true);
                 if let Err(end) = self.tell(LinkEvent::Up(welcome)).await {
                     return end;
