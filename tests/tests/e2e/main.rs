@@ -24,6 +24,7 @@ mod pause;
 mod pause_keys;
 mod pause_rule;
 mod plaintext;
+mod restart;
 mod screen;
 mod screen_seek;
 mod seal;

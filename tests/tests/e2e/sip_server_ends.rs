@@ -28,7 +28,7 @@ async fn a_sip_server_that_stops_ends_its_calls_and_one_that_is_killed_leaves_th
     let call = console.wait_for(CUSTOMER_DN, Duration::from_secs(40), whole).await?;
     assert_eq!(media(&call, "voice").len(), 1, "{call:#}");
 
-    // Its registrations went with it: phones that register anew.
+    // Phones that are new: the ones before are still registered, and gone.
     drop((agent, customer));
     let mut trace = Trace::start(f.dir(), &f.scenario.site.ports).await?;
     let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
