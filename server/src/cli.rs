@@ -4,8 +4,11 @@ use crate::commands::join::VOICE;
 use clap::{Args, Parser, Subcommand};
 use hindsight_model::{RecordingId, Role};
 use hindsight_store::api_tokens::Right;
-use hindsight_wire::enrolment::DeviceKind;
+use hindsight_wire::{Timestamp, enrolment::DeviceKind};
 use std::path::PathBuf;
+
+/// Longest life of an enrolment string, hours: a year.
+const MOST_HOURS: i64 = 366 * 24;
 
 /// Call and screen recording for contact centres.
 #[derive(Parser)]
@@ -59,7 +62,8 @@ pub struct InitArguments {
     #[arg(long = "host", value_name = "HOST")]
     pub hosts: Vec<String>,
     /// Port of HTTPS.
-    #[arg(long, default_value_t = hindsight_web_services::config::DEFAULT_PORT)]
+    #[arg(long, default_value_t = hindsight_web_services::config::DEFAULT_PORT,
+        value_parser = clap::value_parser!(u16).range(1..))]
     pub https_port: u16,
     /// SIP domain and realm; the first host when absent.
     #[arg(long)]
@@ -106,7 +110,7 @@ pub enum EnrolCommand {
         #[arg(long, value_parser = device_kind)]
         kind: DeviceKind,
         /// How long it is good for.
-        #[arg(long, default_value_t = 24)]
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=MOST_HOURS))]
         hours: u32,
         /// How many devices may enrol with it: for a silent installation of many desktops.
         #[arg(long, default_value = "1")]
@@ -151,6 +155,27 @@ pub enum TokenCommand {
 
 #[derive(Subcommand)]
 pub enum RecordingCommand {
+    /// Lists recordings, newest first: id, kind, start, length, state, agents, numbers.
+    List {
+        /// How many at most.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// Only of this agent: login, name or DN.
+        #[arg(long)]
+        agent: Option<String>,
+        /// Only with this number, caller's or dialled.
+        #[arg(long)]
+        number: Option<String>,
+        /// Only what began at or after this time (2026-11-23T07:00:00Z).
+        #[arg(long, value_parser = instant)]
+        from: Option<Timestamp>,
+        /// Only what began before this time.
+        #[arg(long, value_parser = instant)]
+        to: Option<Timestamp>,
+        /// Only in this state: ready, repairing, recovered, failed.
+        #[arg(long, value_parser = ["ready", "repairing", "recovered", "failed"])]
+        state: Option<String>,
+    },
     /// Checks a recording at rest: signatures, hashes, and every segment where the keys are on this host.
     Verify {
         /// Which.
@@ -193,6 +218,10 @@ pub enum KeyCommand {
         #[arg(long, default_value = "")]
         certificate: String,
     },
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "a time such as 2026-11-23T07:00:00Z is expected".to_owned())
 }
 
 fn right(text: &str) -> Result<Right, String> {

@@ -1,5 +1,6 @@
 //! Logs: on standard error, as text or as one JSON object a line.
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -29,13 +30,19 @@ impl Default for LogSettings {
     }
 }
 
+/// What is to be logged.
+pub fn filter(settings: &LogSettings) -> anyhow::Result<EnvFilter> {
+    let (text, whose) = match std::env::var("RUST_LOG") {
+        Ok(text) => (text, "RUST_LOG"),
+        Err(_) => (settings.filter.clone(), "log.filter"),
+    };
+    EnvFilter::try_new(&text)
+        .with_context(|| format!("{whose} = {text:?} (such as info, or info,hindsight_link=debug)"))
+}
+
 /// Begins to log.
 pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(filter) => EnvFilter::try_new(filter)?,
-        Err(_) => EnvFilter::try_new(&settings.filter)?,
-    };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(settings)?).with_writer(std::io::stderr);
     match settings.format {
         Format::Text => builder.with_ansi(false).init(),
         Format::Json => builder.json().init(),

@@ -6,9 +6,11 @@ mod data_directory;
 mod logging;
 mod output;
 mod process;
+mod requirements;
 mod roles;
 mod run;
 mod settings;
+mod site_address;
 
 use anyhow::Context;
 use clap::Parser;
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
     match execute(cli) {
         Ok(code) => code,
         Err(error) => {
-            output::complain(&format!("hindsight-server: {error:#}"));
+            output::complain(&format!("hindsight-server: {}", output::told(&error)));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,6 @@
 //! Where each role gets what it needs. Roles meet over sockets only, also inside one process.
 
-use crate::{data_directory::DataDirectory, settings::Settings};
+use crate::{data_directory::DataDirectory, requirements::no_identity, settings::Settings, site_address};
 use anyhow::Context;
 use hindsight_crypto_server::CryptoClient;
 use hindsight_link::Identity;
@@ -34,7 +34,7 @@ impl Roles {
     ) -> anyhow::Result<Self> {
         let stores = [Role::WebServices, Role::RecordingProcessor];
         let store = if stores.iter().any(|role| wanted.contains(role)) {
-            let database = Database::open(&data.store()).await.context("opening the database")?;
+            let database = Database::open(&data.store()).await?;
             let (objects, area) = upload_area::open_directory(&data.objects())?;
             Some(Store { database, objects, area })
         } else {
@@ -105,13 +105,11 @@ impl Roles {
     }
 
     fn identity(&self, role: Role) -> anyhow::Result<Identity> {
-        let directory = self.0.data.identity(role);
-        Identity::load(&directory)?.with_context(|| {
-            format!(
-                "no identity in {}: `hindsight-server init` or an enrolment makes it",
-                directory.display()
-            )
-        })
+        let Shared { settings, data, .. } = &*self.0;
+        let directory = data.identity(role);
+        let identity = Identity::load(&directory)?.with_context(|| no_identity(&directory))?;
+        let address = site_address::of_component(settings, data, identity.address());
+        Ok(identity.reaching(address))
     }
 
     fn crypto_client(&self, role: Role) -> anyhow::Result<CryptoClient> {

@@ -4,7 +4,9 @@
 //! that fails later is started again with growing pauses, and the others go on: a crypto server in trouble must not end
 //! calls. At the end the roles stop in the reverse order of their start: first who takes calls, last who keeps keys.
 
-use crate::{data_directory::DataDirectory, roles::Roles, settings::Settings};
+use crate::{
+    data_directory::DataDirectory, output::told, requirements::requirements, roles::Roles, settings::Settings,
+};
 use anyhow::{Context, bail};
 use hindsight_model::Role;
 use std::{
@@ -44,6 +46,7 @@ pub async fn run(settings: Settings, data: DataDirectory, asked: Vec<Role>) -> a
     if wanted.is_empty() {
         bail!("no roles to run");
     }
+    refuse_what_cannot_go_well(&settings, &data, &wanted)?;
     let _locks = wanted.iter().map(|role| lock(&data, *role)).collect::<anyhow::Result<Vec<File>>>()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -69,6 +72,23 @@ pub async fn run(settings: Settings, data: DataDirectory, asked: Vec<Role>) -> a
         None if late => Ok(ExitCode::FAILURE),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// What `check` would call a failure of settings, keys and folders is one here: sooner than a recording fails of it.
+fn refuse_what_cannot_go_well(
+    settings: &Settings,
+    data: &DataDirectory,
+    wanted: &BTreeSet<Role>,
+) -> anyhow::Result<()> {
+    let unmet = requirements(settings, data, wanted).into_iter().filter_map(|requirement| {
+        let why = requirement.met.err()?;
+        Some(format!("{}: {why}", requirement.what))
+    });
+    let unmet: Vec<String> = unmet.collect();
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    bail!("not started; `hindsight-server check` says the same: {}", unmet.join("; "));
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
@@ -114,7 +134,7 @@ async fn keep_running(
         let reason = match task.await {
             Ok(Ok(())) if stop.is_cancelled() => return,
             Ok(Ok(())) => "it ended by itself".to_owned(),
-            Ok(Err(error)) => format!("{error:#}"),
+            Ok(Err(error)) => told(&error),
             Err(error) => error.to_string(),
         };
         if stop.is_cancelled() {

@@ -3,13 +3,14 @@
 //! `HINDSIGHT_WEB_SERVICES__SINGLE_SIGN_ON__CLIENT_SECRET`), which goes before the file.
 
 use crate::{data_directory::DataDirectory, logging::LogSettings};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use figment::{
     Figment,
     providers::{Env, Format, Toml},
 };
 use hindsight_model::Role;
 use serde::{Deserialize, Serialize};
+use std::{fs::File, io::ErrorKind, path::Path};
 
 /// Start of the variables.
 const PREFIX: &str = "HINDSIGHT_";
@@ -53,17 +54,56 @@ impl Settings {
     /// Reads the file and the environment. Paths in them are relative to the data directory.
     pub fn load(data: &DataDirectory) -> anyhow::Result<Self> {
         let path = data.settings();
-        anyhow::ensure!(
-            path.is_file(),
-            "{} is missing: `hindsight-server init` makes it (or name the data directory with --data)",
-            path.display()
-        );
+        // Opened, not only looked for: what may not be read is something else than what is missing.
+        match File::open(&path).and_then(|file| file.metadata()) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => bail!("{} is no file", path.display()),
+            Err(error) => bail!(unreadable(&path, &error)),
+        }
         let settings: Settings = Figment::new()
             .merge(Toml::file_exact(&path))
             .merge(environment())
             .extract()
             .with_context(|| format!("settings: {}", path.display()))?;
+        if let Some(fault) = settings.fault() {
+            bail!("settings: {}: {fault}", path.display());
+        }
         Ok(settings.rooted(data))
+    }
+
+    /// A value that nobody can mean. Zero is no "never" in any of these.
+    fn fault(&self) -> Option<String> {
+        let (web, sip) = (&self.web_services, &self.sip_server);
+        let (manager, crypto) = (&self.resource_manager, &self.crypto_server);
+        let zero = [
+            ("web-services.idle_minutes", u64::from(web.idle_minutes)),
+            ("web-services.session_hours", web.session_hours.into()),
+            ("web-services.desktop_hours", web.desktop_hours.into()),
+            ("web-services.upload_hours", web.upload_hours.into()),
+            ("web-services.largest_upload", web.largest_upload),
+            ("web-services.control_timeout_ms", web.control_timeout_ms),
+            ("web-services.connections", web.connections as u64),
+            ("crypto-server.keys_per_person_and_hour", crypto.keys_per_person_and_hour.into()),
+            ("crypto-server.keys_at_once", crypto.keys_at_once.into()),
+            ("crypto-server.keys_per_processor_and_hour", crypto.keys_per_processor_and_hour.into()),
+            ("resource-manager.idle_hours", manager.idle_hours),
+            ("sip-server.max_expires", sip.max_expires.into()),
+            ("sip-server.ring_seconds", sip.ring_seconds),
+            ("sip-server.setup_seconds", sip.setup_seconds),
+            ("sip-server.control_seconds", sip.control_seconds),
+            ("sip-server.silence_seconds", sip.silence_seconds),
+        ];
+        if let Some((key, _)) = zero.into_iter().find(|(_, value)| *value == 0) {
+            return Some(format!("{key} is at least 1"));
+        }
+        if sip.min_expires > sip.max_expires {
+            return Some("sip-server.min_expires is at most max_expires".to_owned());
+        }
+        let port = crate::site_address::port(&self.address).filter(|port| *port != 0);
+        if port.is_none() || crate::site_address::host(&self.address).is_empty() {
+            return Some(format!("address = {:?}: host:port is expected", self.address));
+        }
+        None
     }
 
     fn rooted(mut self, data: &DataDirectory) -> Self {
@@ -78,6 +118,10 @@ impl Settings {
         for path in paths {
             *path = data.path().join(&*path);
         }
+        if let Some(tls) = &mut self.sip_server.tls {
+            tls.certificate = data.path().join(&tls.certificate);
+            tls.key = data.path().join(&tls.key);
+        }
         if let Some(single_sign_on) = &mut web.single_sign_on {
             single_sign_on.complete(&self.address, data.path());
         }
@@ -85,6 +129,20 @@ impl Settings {
             self.crypto_server_url = format!("https://{}", self.crypto_server.listen);
         }
         self
+    }
+}
+
+/// Why a file of the data directory cannot be opened, and what to do.
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => format!(
+            "{path} is missing: `hindsight-server init` makes it (or name the data directory with --data)"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "{path}: {error}: run this as the user whom the data directory belongs to (of the package: runuser -u hindsight -- hindsight-server …)"
+        ),
+        _ => format!("{path}: {error}"),
     }
 }
 
@@ -159,6 +217,37 @@ mod tests {
         let (_directory, data) = data_with(&format!("{section}scope = [\"profile\"]\n"));
         let error = format!("{:#}", Settings::load(&data).err().unwrap());
         assert!(error.contains("scope"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_nobody_can_mean_is_refused_by_its_name() {
+        for (text, named) in [
+            ("[web-services]\nidle_minutes = 0\n", "idle_minutes"),
+            ("[web-services]\nupload_hours = 0\n", "upload_hours"),
+            ("[resource-manager]\nidle_hours = 0\n", "idle_hours"),
+            ("[sip-server]\nmin_expires = 4000\n", "min_expires"),
+            ("address = \"rec.example\"\n", "host:port"),
+            ("address = \"rec.example:0\"\n", "host:port"),
+        ] {
+            let (_directory, data) = data_with(text);
+            let error = crate::output::told(&Settings::load(&data).err().unwrap());
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_may_not_be_read_are_not_called_missing() {
+        let (_directory, data) = data_with("");
+        let denied = std::io::Error::from(ErrorKind::PermissionDenied);
+        let text = unreadable(&data.settings(), &denied);
+        assert!(text.contains("permission denied") && !text.contains("missing"), "{text}");
+        // The same by the file system: a file stands where the data directory should be.
+        let below_a_file = DataDirectory::new(data.settings());
+        let error = Settings::load(&below_a_file).err().unwrap().to_string();
+        assert!(!error.contains("missing") && !error.contains("init"), "{error}");
+        std::fs::remove_file(data.settings()).unwrap();
+        std::fs::create_dir(data.settings()).unwrap();
+        assert!(Settings::load(&data).err().unwrap().to_string().contains("is no file"));
     }
 
     #[test]

@@ -1,13 +1,20 @@
 //! Sign-in of persons, at the console and at desktops.
 
-use crate::{ManagementError, lockout, password};
+use crate::{
+    ManagementError,
+    lockout::{self, LockOut},
+    password,
+};
 use hindsight_store::{
     Database, StoreError,
     persons::{self, Person},
     sessions,
 };
 use hindsight_wire::{PersonId, Timestamp};
-use std::sync::LazyLock;
+use std::{
+    net::IpAddr,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+};
 use tokio::sync::Semaphore;
 
 /// Passwords hashed at the same time: each takes 19 MiB and a core.
@@ -25,6 +32,9 @@ pub enum SignInError {
     /// Too many wrong passwords.
     #[error("too many wrong passwords; try again after {0}")]
     Locked(Timestamp),
+    /// The password is right, and the person has no role any more. Told only to who knows the password.
+    #[error("this person has no role here")]
+    NoRole,
     /// The new password will not do.
     #[error("{0}")]
     Weak(&'static str),
@@ -39,15 +49,39 @@ impl From<StoreError> for SignInError {
     }
 }
 
-/// Checks login and password; counts what fails and locks out who fails too often.
+/// Where and when a password is tried, and who is locked out.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Of this process: shared by all attempts.
+    pub lock_out: &'a Mutex<LockOut>,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Attempt<'_> {
+    fn lock_out(&self) -> MutexGuard<'_, LockOut> {
+        self.lock_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until when this person is not heard: from this address, or from anywhere.
+    fn locked(&self, person: &Person) -> Option<Timestamp> {
+        let everywhere = person.locked_until.filter(|until| lockout::is_locked(Some(*until), self.now));
+        self.lock_out().locked(person.id, self.address, self.now).max(everywhere)
+    }
+}
+
+/// Checks login and password; counts what fails and locks out who fails too often. Who has no role does not get in.
 pub async fn sign_in(
     database: &Database,
     login: &str,
     password: &str,
-    now: Timestamp,
+    attempt: Attempt<'_>,
 ) -> Result<Person, SignInError> {
     let person = persons::by_login(&mut *database.read().await?, login).await?;
-    check(database, person, password, now).await
+    let person = check(database, person, password, attempt).await?;
+    if person.roles.is_empty() { Err(SignInError::NoRole) } else { Ok(person) }
 }
 
 /// Changes a person's password and ends their other sessions; `session` is the token of the one that stays.
@@ -57,7 +91,7 @@ pub async fn change_password(
     current: &str,
     new: &str,
     session: Option<&str>,
-    now: Timestamp,
+    attempt: Attempt<'_>,
 ) -> Result<Person, SignInError> {
     if let Some(refusal) = password::refusal(new) {
         return Err(SignInError::Weak(refusal));
@@ -66,7 +100,7 @@ pub async fn change_password(
         return Err(SignInError::Weak("the new password is the old one"));
     }
     let known = persons::by_id(&mut *database.read().await?, person).await?;
-    let mut known = check(database, known, current, now).await?;
+    let mut known = check(database, known, current, attempt).await?;
     let hash = hash(new).await?;
     let mut write = database.write().await?;
     persons::set_password(&mut write, person, &hash, false).await?;
@@ -81,9 +115,9 @@ async fn check(
     database: &Database,
     person: Option<Person>,
     password: &str,
-    now: Timestamp,
+    attempt: Attempt<'_>,
 ) -> Result<Person, SignInError> {
-    if let Some(locked) = person.as_ref().and_then(|p| p.locked_until.filter(|_| is_locked(p, now))) {
+    if let Some(locked) = person.as_ref().and_then(|person| attempt.locked(person)) {
         return Err(SignInError::Locked(locked));
     }
     let hash = person.as_ref().map_or_else(|| NOBODY.clone(), |p| p.password_hash.clone());
@@ -92,23 +126,19 @@ async fn check(
     let mut write = database.write().await?;
     // Read again: others may have guessed meanwhile.
     let Some(person) = persons::by_id(&mut write, person.id).await? else { return Err(SignInError::Refused) };
-    let outcome = if let Some(locked) = person.locked_until.filter(|_| is_locked(&person, now)) {
+    if let Some(locked) = attempt.locked(&person) {
         return Err(SignInError::Locked(locked));
-    } else if right {
+    }
+    if right {
+        attempt.lock_out().right(person.id, attempt.address);
         persons::set_attempts(&mut write, person.id, 0, None).await?;
-        Ok(person)
     } else {
-        let failed = person.failed_attempts.saturating_add(1);
-        let until = lockout::after_failure(failed, now);
+        attempt.lock_out().wrong(person.id, attempt.address, attempt.now);
+        let (failed, until) = lockout::after_failure(person.failed_attempts, attempt.now);
         persons::set_attempts(&mut write, person.id, failed, until).await?;
-        Err(SignInError::Refused)
-    };
+    }
     write.commit().await?;
-    outcome
-}
-
-fn is_locked(person: &Person, now: Timestamp) -> bool {
-    lockout::is_locked(person.locked_until, now)
+    if right { Ok(person) } else { Err(SignInError::Refused) }
 }
 
 async fn verify(given: &str, hash: String) -> Result<bool, ManagementError> {

@@ -87,7 +87,16 @@ impl SiteAuthority {
             let path = directory.join(name);
             fs::read_to_string(&path).map_err(|source| file_error(&path, source))
         };
-        Self::from_pem(read(CERTIFICATE_FILE)?, KeyPair::from_pem(&read(KEY_FILE)?)?)
+        let pem = read(CERTIFICATE_FILE)?;
+        let unusable = |why: &str| {
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+            file_error(&directory.join(KEY_FILE), source)
+        };
+        let key = KeyPair::from_pem(&read(KEY_FILE)?).map_err(|_| unusable("it holds no private key"))?;
+        if !is_of(&key, &pem)? {
+            return Err(unusable("it is not the key of ca.pem"));
+        }
+        Self::from_pem(pem, key)
     }
 
     fn from_pem(pem: String, key: KeyPair) -> Result<Self, ManagementError> {
@@ -214,12 +223,22 @@ fn alternative_names(hosts: &[String]) -> Result<Vec<SanType>, ManagementError> 
     hosts.iter().map(san).collect()
 }
 
-fn pem_sha256(pem: &str) -> Result<[u8; 32], ManagementError> {
+/// Whether a certificate is of this key. Its public key stands in it byte for byte, with its algorithm.
+fn is_of(key: &KeyPair, pem: &str) -> Result<bool, ManagementError> {
+    let (der, public) = (pem_der(pem)?, key.subject_public_key_info());
+    Ok(der.windows(public.len()).any(|window| window == public))
+}
+
+fn pem_der(pem: &str) -> Result<Vec<u8>, ManagementError> {
     use rustls_pki_types::{CertificateDer, pem::PemObject};
     let der = CertificateDer::from_pem_slice(pem.as_bytes())
         .map_err(|_| ManagementError::Certificate(rcgen::Error::CouldNotParseCertificate))?;
+    Ok(der.to_vec())
+}
+
+fn pem_sha256(pem: &str) -> Result<[u8; 32], ManagementError> {
     let mut sha256 = [0; 32];
-    sha256.copy_from_slice(digest(&SHA256, &der).as_ref());
+    sha256.copy_from_slice(digest(&SHA256, &pem_der(pem)?).as_ref());
     Ok(sha256)
 }
 
@@ -247,6 +266,18 @@ mod tests {
         let loaded = SiteAuthority::load(directory.path()).unwrap();
         assert_eq!(made.fingerprint(), loaded.fingerprint());
         assert!(SiteAuthority::create(directory.path(), "test site").is_err());
+    }
+
+    #[test]
+    fn a_key_of_another_authority_or_none_is_refused() {
+        let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        SiteAuthority::create(directory.path(), "one").unwrap();
+        SiteAuthority::create(other.path(), "two").unwrap();
+        let refused = || SiteAuthority::load(directory.path()).err().unwrap().to_string();
+        fs::copy(other.path().join(KEY_FILE), directory.path().join(KEY_FILE)).unwrap();
+        assert!(refused().contains("not the key of ca.pem"));
+        fs::write(directory.path().join(KEY_FILE), "nonsense").unwrap();
+        assert!(refused().contains("ca.key: it holds no private key"));
     }
 
     #[test]

@@ -112,6 +112,9 @@ impl CaptureSection {
         if self.after_call_seconds > LONGEST_AFTER_CALL {
             return Some("after_call_seconds is at most 3600");
         }
+        if self.offline == Offline::Keep(Keep { keep_minutes: 0 }) {
+            return Some("offline: keep_minutes is at least 1; to keep nothing say offline = \"none\"");
+        }
         if !windows().all(given) {
             return Some("an entry of masks, only or pause_while names no title, program or monitor");
         }
@@ -283,6 +286,7 @@ mod tests {
             "masks = [{}]",
             "only = [{ title = \" \" }]",
             "after_call_seconds = 3601",
+            "offline = { keep_minutes = 0 }",
         ] {
             assert!(section(text).fault().is_some(), "{text}");
         }

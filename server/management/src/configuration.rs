@@ -11,7 +11,7 @@ use hindsight_store::{
     Connection, Database, changes,
     dns::{self, OwnedDn},
     persons::{self, Person},
-    settings,
+    sessions, settings,
 };
 use hindsight_wire::{Timestamp, agent::Medium, policy::CapturePolicy};
 
@@ -101,6 +101,10 @@ async fn carry_out(db: &mut Connection, step: &Step) -> Result<(), ManagementErr
             persons::set_profile(db, person.id, &person.name, &person.roles).await?;
             if let Some(hash) = password {
                 persons::set_password(db, person.id, hash, false).await?;
+            }
+            // Who may do nothing any more is signed in nowhere any more.
+            if person.roles.is_empty() {
+                sessions::close_others(db, person.id, None).await?;
             }
         }
         Step::PutDn(dn) => dns::put(db, dn).await?,

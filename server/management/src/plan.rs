@@ -267,11 +267,13 @@ fn edit_dn(dns: &mut Vec<OwnedDn>, section: &DnSection, realm: &str) -> Result<(
         return Ok(());
     }
     let (ha1_md5, ha1_sha256) = match (&section.password, known.map(|at| &dns[at].dn)) {
-        (Some(password), _) if password.is_empty() => {
-            return rule(format!("dn {number}: the password is empty"));
-        }
-        (Some(password), _) => {
+        (Some(password), known) => {
             let ha1 = ha1(number, realm, password);
+            // One that a phone has already goes on being good.
+            let new = known.is_none_or(|dn| dn.ha1_sha256 != ha1.sha256);
+            if let Some(refusal) = password::refusal(password).filter(|_| new) {
+                return rule(format!("dn {number}: {refusal}"));
+            }
             (ha1.md5, ha1.sha256)
         }
         (None, Some(dn)) => (dn.ha1_md5.clone(), dn.ha1_sha256.clone()),
@@ -352,7 +354,7 @@ mod tests {
         one_time_password = "first-word"
         [[dn]]
         number = "1001"
-        password = "geheim"
+        password = "geheimnis"
         record_voice = "full-time"
     "#;
 
@@ -379,16 +381,16 @@ mod tests {
         let plan = plan(&Configuration::default(), &file(SITE)).unwrap();
         let text = serde_json::to_string(&plan.changes).unwrap();
         assert!(
-            !text.contains("geheim") && !text.contains("first-word") && !text.contains("argon2"),
+            !text.contains("geheimnis") && !text.contains("first-word") && !text.contains("argon2"),
             "{text}"
         );
-        assert!(!text.contains(&ha1("1001", "a.test", "geheim").md5), "{text}");
+        assert!(!text.contains(&ha1("1001", "a.test", "geheimnis").md5), "{text}");
     }
 
     #[test]
     fn a_new_realm_needs_every_password_again() {
         assert!(error(&applied(), "realm = \"b.test\"").contains("dn 1001 needs its password again"));
-        let again = "realm = \"b.test\"\n[[dn]]\nnumber = \"1001\"\npassword = \"geheim\"";
+        let again = "realm = \"b.test\"\n[[dn]]\nnumber = \"1001\"\npassword = \"geheimnis\"";
         assert_eq!(plan(&applied(), &file(again)).unwrap().changes.len(), 2);
     }
 
@@ -430,9 +432,22 @@ mod tests {
     }
 
     #[test]
+    fn a_new_password_of_a_phone_is_long_enough_and_one_that_it_has_stays_good() {
+        let dn = |password: &str| format!("[[dn]]\nnumber = \"1001\"\npassword = \"{password}\"\n");
+        for short in ["", "1", "1234567"] {
+            assert!(error(&applied(), &dn(short)).contains("dn 1001: a password has at least 8"), "{short}");
+        }
+        let mut old = applied();
+        let known = ha1("1001", "a.test", "1");
+        (old.dns[0].dn.ha1_md5, old.dns[0].dn.ha1_sha256) = (known.md5, known.sha256);
+        assert!(plan(&old, &file(&dn("1"))).is_ok(), "of before this rule");
+        assert!(plan(&old, &file(&dn("12345678"))).is_ok());
+    }
+
+    #[test]
     fn impossible_files_are_refused_with_what_is_wrong() {
         let empty = Configuration::default();
-        assert!(error(&empty, "[[dn]]\nnumber = \"1\"\npassword = \"x\"").contains("realm"));
+        assert!(error(&empty, "[[dn]]\nnumber = \"1\"\npassword = \"long enough\"").contains("realm"));
         assert!(error(&applied(), "[[dn]]\nnumber = \"1002\"").contains("a password is needed"));
         assert!(error(&applied(), "[[dn]]\nnumber = \"1 2\"\npassword = \"x\"").contains("make a number"));
         assert!(error(&empty, "[capture]\nframe_rate = 60").contains("from 1 to 15"));

@@ -195,7 +195,7 @@ mod tests {
 
     async fn check(case: Case) -> Result<(), TestCaseError> {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::open(directory.path()).await.unwrap();
+        let database = Database::create(directory.path()).await.unwrap();
         let mut expected = Vec::new();
         let mut write = database.write().await.unwrap();
         for (n, (started_at, people)) in case.interactions.iter().enumerate() {
@@ -253,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_is_entered_by_its_index_and_never_by_the_whole_table() {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::open(directory.path()).await.unwrap();
+        let database = Database::create(directory.path()).await.unwrap();
         let filter = Filter {
             agent: Some("ann".into()),
             number: Some("123".into()),

@@ -1,11 +1,21 @@
 //! `check`: what would keep the server from running well. Each finding is a line: `ok`, `warn` or `FAIL`.
 
-use crate::{data_directory::DataDirectory, output::say, process, settings::Settings};
-use hindsight_crypto_server::{KeyStore, audit::AuditLog, certificate::CertificateInfo};
+use crate::{
+    commands::{
+        findings::{Findings, Level},
+        reach,
+    },
+    data_directory::DataDirectory,
+    process,
+    requirements::requirements,
+    settings::Settings,
+};
+use hindsight_crypto_server::{CryptoError, KeyStore, audit::AuditLog, certificate::CertificateInfo};
 use hindsight_model::Role;
-use hindsight_store::{Database, audit, database::DATABASE_FILE};
+use hindsight_store::{Database, audit};
 use hindsight_wire::Timestamp;
 use std::{
+    collections::BTreeSet,
     fs,
     net::{SocketAddr, TcpListener, UdpSocket},
     os::unix::fs::PermissionsExt,
@@ -20,33 +30,19 @@ const OTHER_DESCRIPTORS: u64 = 500;
 /// Free bytes below which there is a warning; a tenth of it is a failure. 100 calls write 6 GB in eight hours.
 const FREE_BYTES: u64 = 10 << 30;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Ok,
-    Warn,
-    Fail,
-}
-
-struct Findings(Level);
-
-impl Findings {
-    fn add(&mut self, level: Level, what: &str, text: &str) {
-        let word = match level {
-            Level::Ok => "ok  ",
-            Level::Warn => "warn",
-            Level::Fail => "FAIL",
-        };
-        say(&format!("{word}  {what}: {text}"));
-        self.0 = self.0.max(level);
-    }
-}
-
 /// Prints the findings; status 1 when one is a failure.
 pub async fn check(data: &DataDirectory) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(data)?;
-    let mut findings = Findings(Level::Ok);
+    let mut findings = Findings::default();
     findings.add(Level::Ok, "settings", &data.settings().display().to_string());
     directory(&mut findings, data.path());
+    let roles: BTreeSet<Role> = settings.roles.iter().copied().collect();
+    for requirement in requirements(&settings, data, &roles) {
+        match requirement.met {
+            Ok(text) => findings.add(Level::Ok, &requirement.what, &text),
+            Err(why) => findings.add(Level::Fail, &requirement.what, &why),
+        }
+    }
     certificates(&mut findings, data, &settings);
     if settings.roles.contains(&Role::CryptoServer) {
         crypto(&mut findings, data);
@@ -57,7 +53,9 @@ pub async fn check(data: &DataDirectory) -> anyhow::Result<ExitCode> {
     descriptors(&mut findings, &settings);
     disk(&mut findings, data.path());
     ports(&mut findings, &settings);
-    Ok(if findings.0 == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    reach::web_services(&mut findings, data, &settings);
+    reach::each_other(&mut findings, &settings);
+    Ok(if findings.worst() == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn directory(findings: &mut Findings, path: &Path) {
@@ -128,14 +126,14 @@ fn crypto(findings: &mut Findings, data: &DataDirectory) {
         Ok(head) => {
             findings.add(Level::Ok, "key audit log", &format!("{} records, chain whole", head.sequence))
         }
+        Err(error @ CryptoError::AuditTorn { .. }) => {
+            findings.add(Level::Warn, "key audit log", &format!("{error}; the next start sets it aside"));
+        }
         Err(error) => findings.add(Level::Fail, "key audit log", &error.to_string()),
     }
 }
 
 async fn database(findings: &mut Findings, data: &DataDirectory) {
-    if !data.store().join(DATABASE_FILE).is_file() {
-        return findings.add(Level::Fail, "database", &format!("{} holds none", data.store().display()));
-    }
     match examine(data).await {
         Ok((text, None)) => findings.add(Level::Ok, "database", &text),
         Ok((_, Some(damage))) => findings.add(Level::Fail, "database", &damage),

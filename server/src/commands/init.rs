@@ -12,7 +12,7 @@ use hindsight_crypto_server::{
     audit::{AuditLog, Record},
 };
 use hindsight_management::{
-    SiteAuthority, SiteFile, authority::IssuedKey, password, site_file::PersonSection,
+    Configuration, SiteAuthority, SiteFile, authority::IssuedKey, password, site_file::PersonSection,
 };
 use hindsight_model::Role;
 use hindsight_store::{
@@ -25,14 +25,15 @@ use hindsight_wire::{
     DeviceId, Timestamp,
     enrolment::{DeviceKind, EnrolmentString},
 };
+use rustls::pki_types::ServerName;
 use std::{
     collections::BTreeSet,
     fs::{self, OpenOptions},
     io::Write,
-    net::{Ipv4Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, UdpSocket},
     num::NonZeroU32,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Names under which the host always reaches itself.
@@ -43,6 +44,13 @@ const ENROLMENT_HOURS: u32 = 7 * 24;
 /// Stands in comments for an address that is not known (RFC 5737).
 const EXAMPLE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 
+/// Longest name of a site: with what is added to it, it stands in certificates (RFC 5280, ub-common-name).
+const LONGEST_SITE: usize = 40;
+/// Longest host name (RFC 1035 2.3.4).
+const LONGEST_HOST: usize = 253;
+/// Stands in a directory while a site is being made in it.
+const MARK: &str = ".init";
+
 /// What is printed once.
 struct Noted {
     login: String,
@@ -51,14 +59,22 @@ struct Noted {
 }
 
 pub async fn init(data: &DataDirectory, arguments: &InitArguments) -> anyhow::Result<()> {
-    prepare(data)?;
+    sensible(arguments)?;
+    let unfinished = prepare(data)?;
+    let noted = make(data, arguments).await?;
+    unfinished.done()?;
+    show(data, arguments, &noted);
+    Ok(())
+}
+
+async fn make(data: &DataDirectory, arguments: &InitArguments) -> anyhow::Result<Noted> {
     let hosts = hosts(arguments);
     let address = format!("{}:{}", bracketed(&hosts[0]), arguments.https_port);
     let authority = SiteAuthority::create(&data.authority(), &arguments.site)?;
     let https = authority.make_https(&hosts)?;
     write_pair(&data.https_certificate(), &data.https_key(), &https)?;
     let recipient = recording_key(data, &authority, arguments)?;
-    let database = Database::open(&data.store()).await?;
+    let database = Database::create(&data.store()).await?;
     objects::DirectoryObjects::open(&data.objects())?;
     // Components on this host find the web services whatever the names of the host resolve to.
     let local = format!("127.0.0.1:{}", arguments.https_port);
@@ -66,17 +82,90 @@ pub async fn init(data: &DataDirectory, arguments: &InitArguments) -> anyhow::Re
         component(data, &database, &authority, role, &local).await?;
     }
     hindsight_management::set_recipients(&database, &[recipient], COMMAND_LINE, Timestamp::now()).await?;
-    let noted = site(&database, &authority, arguments, &hosts, address.clone()).await?;
+    let noted = site(&database, &authority, arguments, address.clone()).await?;
     database.close().await;
     // Last: where this file is, the site is whole.
     write_new(&data.settings(), &settings_text(arguments, &address))?;
-    show(data, arguments, &noted);
+    Ok(noted)
+}
+
+/// Refuses, before anything is made, what no site can be made of.
+fn sensible(arguments: &InitArguments) -> anyhow::Result<()> {
+    for host in &arguments.hosts {
+        ensure!(
+            is_reachable(host),
+            "--host {host:?}: a host name (rec.example.com) or the address of a host (192.0.2.10) is expected, without https:// and without a port"
+        );
+    }
+    let site = &arguments.site;
+    ensure!(
+        !site.trim().is_empty()
+            && site.chars().count() <= LONGEST_SITE
+            && !site.chars().any(char::is_control),
+        "--site: a name of at most {LONGEST_SITE} characters is expected"
+    );
+    // The same rules as for a file of `config apply`.
+    hindsight_management::plan::plan(
+        &Configuration::default(),
+        &first_file(arguments, &password::one_time()),
+    )?;
     Ok(())
 }
 
-fn prepare(data: &DataDirectory) -> anyhow::Result<()> {
+/// Whether browsers and devices can be sent there: what they accept as a name in a certificate, and no address of
+/// nobody, of many or of everything.
+fn is_reachable(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => {
+            !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast()
+        }
+        Ok(IpAddr::V6(address)) => !address.is_unspecified() && !address.is_multicast(),
+        Err(_) => {
+            // 300.1.1.1 is a mistaken address, not a name (RFC 1123 2.1).
+            let last = host.rsplit('.').next().unwrap_or_default();
+            let numeric = last.chars().all(|c| c.is_ascii_digit());
+            !numeric && host.len() <= LONGEST_HOST && ServerName::try_from(host).is_ok()
+        }
+    }
+}
+
+/// A directory in which a site is being made. Until it is whole, everything that was made goes again with it: it was
+/// empty before, and nobody else can make a site in it meanwhile.
+struct Unfinished {
+    path: PathBuf,
+    existed: bool,
+    whole: bool,
+}
+
+impl Unfinished {
+    fn done(mut self) -> anyhow::Result<()> {
+        self.whole = true;
+        let mark = self.path.join(MARK);
+        fs::remove_file(&mark).with_context(|| mark.display().to_string())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.whole {
+            return;
+        }
+        // Best effort: the error that led here is what is told.
+        if !self.existed {
+            let _ = fs::remove_dir_all(&self.path);
+            return;
+        }
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        }
+    }
+}
+
+fn prepare(data: &DataDirectory) -> anyhow::Result<Unfinished> {
     let path = data.path();
     ensure!(!data.settings().exists(), "{} holds a site already", path.display());
+    let existed = path.exists();
     fs::create_dir_all(path).with_context(|| path.display().to_string())?;
     let mut listing = fs::read_dir(path).with_context(|| path.display().to_string())?;
     ensure!(
@@ -84,7 +173,10 @@ fn prepare(data: &DataDirectory) -> anyhow::Result<()> {
         "{} is not empty and holds no whole site: empty it, or name another directory with --data",
         path.display()
     );
-    Ok(())
+    // Whoever makes it has the directory; a second `init` at the same moment leaves what the first one makes alone.
+    let mark = path.join(MARK);
+    fs::File::create_new(&mark).with_context(|| mark.display().to_string())?;
+    Ok(Unfinished { path: path.to_owned(), existed, whole: false })
 }
 
 /// What was asked for, and what always works.
@@ -168,27 +260,28 @@ fn device_kind(role: Role) -> DeviceKind {
 }
 
 /// The first configuration: the realm and the administrator.
-async fn site(
-    database: &Database,
-    authority: &SiteAuthority,
-    arguments: &InitArguments,
-    hosts: &[String],
-    address: String,
-) -> anyhow::Result<Noted> {
-    let one_time = password::one_time();
+fn first_file(arguments: &InitArguments, one_time: &str) -> SiteFile {
     let administrator = PersonSection {
         login: arguments.administrator.clone(),
         name: "Administrator".to_owned(),
         roles: BTreeSet::from([PersonRole::Administrator, PersonRole::Supervisor, PersonRole::Auditor]),
         dn: None,
         password: None,
-        one_time_password: Some(one_time.clone()),
+        one_time_password: Some(one_time.to_owned()),
     };
-    let file = SiteFile {
-        realm: Some(arguments.realm.clone().unwrap_or_else(|| hosts[0].clone())),
-        persons: vec![administrator],
-        ..SiteFile::default()
-    };
+    let realm = arguments.realm.clone().unwrap_or_else(|| hosts(arguments)[0].clone());
+    SiteFile { realm: Some(realm), persons: vec![administrator], ..SiteFile::default() }
+}
+
+/// Applies the first configuration, and lets the first desktop enrol.
+async fn site(
+    database: &Database,
+    authority: &SiteAuthority,
+    arguments: &InitArguments,
+    address: String,
+) -> anyhow::Result<Noted> {
+    let one_time = password::one_time();
+    let file = first_file(arguments, &one_time);
     let plan = hindsight_management::plan_file(database, file).await?;
     hindsight_management::apply(database, &plan, COMMAND_LINE, "init", Timestamp::now()).await?;
     let enrolment = enrol::issue(
@@ -229,7 +322,7 @@ fn media_text(address: Option<Ipv4Addr>) -> String {
         "# to be set when that is no address of this host but of a router that forwards the ports\n"
             .to_owned(),
         key(elsewhere, "media_address = \"0.0.0.0\""),
-        "# UDP ports for voice, to be let through firewalls together with 5060 (SIP, UDP and TCP)\n"
+        "# UDP ports for voice, to be let through firewalls together with 5060 (SIP, UDP and TCP) and 5061 (SIP, TLS)\n"
             .to_owned(),
         key(false, &format!("rtp_first = {first}")),
         key(false, &format!("rtp_last = {last}")),
@@ -260,6 +353,12 @@ fn settings_text(arguments: &InitArguments, address: &str) -> String {
          \n\
          [sip-server]\n\
          listen = \"0.0.0.0:5060\"\n\
+         \n\
+         # phones that speak TLS, with the certificate of the web services unless another one is named\n\
+         [sip-server.tls]\n\
+         listen = \"0.0.0.0:5061\"\n\
+         # certificate = \"tls/web.pem\"\n\
+         # key = \"tls/web.key\"\n\
          {media}",
         crypto = hindsight_crypto_server::config::DEFAULT_PORT,
         media = media_text(phones_reach(arguments)),
@@ -307,4 +406,39 @@ pub(super) fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
         file.sync_all()
     };
     written().with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_that_others_can_be_sent_to() {
+        for good in
+            ["rec.example.com", "localhost", "rec", "192.0.2.10", "2001:db8::1", "127.0.0.1", "a1.b-2"]
+        {
+            assert!(is_reachable(good), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "https://rec.example.com",
+            "rec.example.com:8443",
+            "192.0.2.10:8443",
+            "[2001:db8::1]",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "192.0.2.300",
+            "1",
+            "a b",
+            "-a.b",
+            "a..b",
+            "*.example.com",
+            "ü.example",
+        ] {
+            assert!(!is_reachable(bad), "{bad}");
+        }
+    }
 }

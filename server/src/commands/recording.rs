@@ -2,7 +2,11 @@
 
 use crate::{
     cli::RecordingCommand,
-    commands::{COMMAND_LINE, export::export},
+    commands::{
+        COMMAND_LINE,
+        export::export,
+        list::{list, must_be_here},
+    },
     data_directory::DataDirectory,
     output::say,
 };
@@ -16,6 +20,7 @@ use hindsight_recording_processor::repair::RecoveryRecord;
 use hindsight_seal::{
     DataKey, HEADER_LEN, Opener, PrivateKey, SEGMENT_LEN, Verifier, envelope_len, open_envelope,
 };
+use hindsight_search::recordings::Wanted;
 use hindsight_store::{DirectoryObjects, ObjectKey, ObjectKind};
 use hindsight_wire::{Timestamp, manifest::Manifest};
 use std::{
@@ -30,9 +35,18 @@ const CHUNK: usize = 64 * SEGMENT_LEN;
 
 pub async fn recording(data: &DataDirectory, command: RecordingCommand) -> anyhow::Result<()> {
     match command {
-        RecordingCommand::Verify { recording } => verify(data, recording),
+        RecordingCommand::List { limit, agent, number, from, to, state } => {
+            list(data, &Wanted { agent, number, from, to, state }, limit).await
+        }
+        RecordingCommand::Verify { recording } => {
+            must_be_here(data, recording).await?;
+            verify(data, recording)
+        }
         RecordingCommand::Open { file, key, recording, out } => open(&file, &key, recording, &out),
-        RecordingCommand::Export { recording, out } => export(data, recording, &out).await,
+        RecordingCommand::Export { recording, out } => {
+            must_be_here(data, recording).await?;
+            export(data, recording, &out).await
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::StoreError;
 use sqlx::{
-    Sqlite, SqlitePool,
+    Connection as _, Sqlite, SqlitePool,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -39,22 +39,59 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database in `directory` (both made when missing) and brings its schema to this version.
-    pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+    /// Makes a new database in `directory` (made too when missing), with the schema of this version; refused where there
+    /// is one already. Only a new site does this: what is lost must be restored, never begun anew in silence.
+    pub async fn create(directory: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(directory).map_err(|error| StoreError::file(directory, error))?;
-        let options = SqliteConnectOptions::new()
-            .filename(directory.join(DATABASE_FILE))
-            .create_if_missing(true)
+        let path = directory.join(DATABASE_FILE);
+        std::fs::File::create_new(&path).map_err(|error| StoreError::file(&path, error))?;
+        Self::connect(&path).await
+    }
+
+    /// Opens the site's database in `directory` and brings its schema to this version. One that is missing or empty is
+    /// an error: a new one in its place would be another site without its persons, keys and recordings.
+    pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(DATABASE_FILE);
+        match std::fs::metadata(&path) {
+            Ok(file) if file.is_file() && file.len() > 0 => {}
+            Ok(_) => return Err(StoreError::NoDatabase { path, what: "is empty" }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::NoDatabase { path, what: "is missing" });
+            }
+            Err(error) => return Err(StoreError::file(&path, error)),
+        }
+        let plain =
+            SqliteConnectOptions::new().filename(&path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+        let mut probe = Connection::connect_with(&plain).await?;
+        let known: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('_sqlx_migrations', 'persons')",
+        )
+        .fetch_one(&mut probe)
+        .await?;
+        probe.close().await?;
+        if known < 2 {
+            return Err(StoreError::NoDatabase { path, what: "holds no site" });
+        }
+        Self::connect(&path).await
+    }
+
+    fn options(path: &Path) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+    }
+
+    async fn connect(path: &Path) -> Result<Self, StoreError> {
         let pool = |connections: u32| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
         };
-        let writer = pool(1).connect_with(options.clone()).await?;
+        let writer = pool(1).connect_with(Self::options(path)).await?;
         MIGRATIONS.run(&writer).await?;
-        let readers = pool(READERS).connect_with(options.create_if_missing(false)).await?;
+        let readers = pool(READERS).connect_with(Self::options(path)).await?;
         Ok(Self { writer, readers, changed: watch::Sender::new(0) })
     }
 

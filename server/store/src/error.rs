@@ -8,6 +8,16 @@ pub enum StoreError {
     /// Storage: the database refused or cannot be reached.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
+    /// Storage or configuration: there is no database where the site's should be.
+    #[error(
+        "{path} {what}, and no new database is begun in its place: restore it from the backup (together with its -wal file, if there is one), or name the site's data directory with --data; only `init` makes a new site, in an empty directory"
+    )]
+    NoDatabase {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What is there instead.
+        what: &'static str,
+    },
     /// Caller: the change breaks a rule of the schema (a name taken, an owner unknown).
     #[error("conflict: {0}")]
     Conflict(String),

@@ -30,7 +30,7 @@ const NOW: Timestamp = Timestamp(1_795_000_000_000_000);
 
 async fn database() -> (TempDir, Database) {
     let directory = tempfile::tempdir().unwrap();
-    let database = Database::open(directory.path()).await.unwrap();
+    let database = Database::create(directory.path()).await.unwrap();
     (directory, database)
 }
 
@@ -92,6 +92,27 @@ async fn a_database_opens_again_with_what_was_committed() {
     assert_eq!(realm.as_deref(), Some("a.test"));
     assert_eq!(again.schema_version().await.unwrap(), version);
     assert!(again.verify().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_never_begun_anew_by_opening() {
+    let (directory, ours) = database().await;
+    ours.close().await;
+    assert!(Database::create(directory.path()).await.is_err(), "nor is one made over another");
+    assert!(Database::open(directory.path()).await.is_ok());
+    let file = directory.path().join(hindsight_store::database::DATABASE_FILE);
+    let refused = async || Database::open(directory.path()).await.err().unwrap().to_string();
+    std::fs::write(&file, b"").unwrap();
+    assert!(refused().await.contains("is empty"));
+    // What an interrupted `init` or `sqlite3` itself leaves: a database, and no site in it.
+    let url = format!("sqlite:{}?mode=rwc", file.display());
+    let mut foreign = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    sqlx::query("CREATE TABLE t (a)").execute(&mut foreign).await.unwrap();
+    sqlx::Connection::close(foreign).await.unwrap();
+    assert!(refused().await.contains("holds no site"));
+    std::fs::remove_dir_all(directory.path()).unwrap();
+    assert!(refused().await.contains("is missing"));
+    assert!(!directory.path().exists(), "nothing is made");
 }
 
 #[tokio::test]

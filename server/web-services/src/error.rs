@@ -156,6 +156,7 @@ impl From<StoreError> for ApiError {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", "the server's disk is full")
             }
             StoreError::Database(_)
+            | StoreError::NoDatabase { .. }
             | StoreError::Migration(_)
             | StoreError::Damaged { .. }
             | StoreError::File { .. } => Self::internal(&error),

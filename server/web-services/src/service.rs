@@ -1,7 +1,11 @@
 //! Starting and stopping the web services.
 
-use crate::{Config, WebError, presence, router::router, server, state::App, tls, uploads::expiry};
+use crate::{
+    Config, WebError, presence, router::router, server, single_sign_on::SingleSignOn, state::App, tls,
+    uploads::expiry,
+};
 use hindsight_crypto_server::CryptoClient;
+use hindsight_management::SiteAuthority;
 use hindsight_store::{Database, ObjectStore, UploadArea};
 use hindsight_wire::Timestamp;
 use std::{
@@ -79,6 +83,14 @@ async fn forget_idle_keys(app: App) {
         Instant::now()
     };
     app.open.sweep(tick).await;
+}
+
+/// Loads what [`Service::bind`] loads of certificates, keys and single sign-on, and binds nothing.
+pub fn check(config: &Config) -> Result<(), WebError> {
+    tls::server_config(config)?;
+    SiteAuthority::load(&config.authority)?;
+    config.single_sign_on.as_ref().map(SingleSignOn::new).transpose()?;
+    Ok(())
 }
 
 /// Runs the web services until shutdown.

@@ -11,7 +11,7 @@ use crate::{
     throttle::Throttle,
 };
 use hindsight_crypto_server::CryptoClient;
-use hindsight_management::SiteAuthority;
+use hindsight_management::{SiteAuthority, lockout::LockOut};
 use hindsight_store::{Database, ObjectStore, UploadArea};
 use hindsight_wire::manifest::Signed;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -58,6 +58,8 @@ pub struct Inner {
     pub committing: Committing,
     /// Of sign-ins.
     pub sign_ins: Mutex<Throttle>,
+    /// Who is locked out of a login, and where.
+    pub lock_out: Mutex<LockOut>,
     /// Of enrolments.
     pub enrolments: Mutex<Throttle>,
     /// Sign-in at desktops by an identity provider, where there is one.
@@ -99,6 +101,7 @@ impl App {
             director,
             committing: Committing::default(),
             sign_ins: Mutex::new(Throttle::new(FREE_SIGN_INS)),
+            lock_out: Mutex::default(),
             enrolments: Mutex::new(Throttle::new(FREE_ENROLMENTS)),
             single_sign_on,
             version,

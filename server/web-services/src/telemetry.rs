@@ -1,6 +1,6 @@
 //! What is counted (`/metrics`, Prometheus text), and whether the service is well (`/livez`, `/readyz`).
 
-use crate::state::App;
+use crate::{link::hub::Hub, state::App};
 use axum::{
     Json, Router,
     extract::{MatchedPath, Request, State},
@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use hindsight_wire::enrolment::DeviceKind;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use std::{
@@ -77,6 +78,31 @@ pub struct Readiness {
     database: bool,
     /// A file could be written to the place of uploads, and removed.
     uploads: bool,
+    /// Whether the voice components have their links; no part of `ready`, for calls go on without.
+    links: Links,
+}
+
+/// Of which kinds of voice components at least one has its link.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Links {
+    /// A SIP server.
+    sip_server: bool,
+    /// A resource manager.
+    resource_manager: bool,
+    /// A media server.
+    media_server: bool,
+}
+
+impl Links {
+    fn of(hub: &Hub) -> Self {
+        let any = |kind| hub.count(kind) > 0;
+        Self {
+            sip_server: any(DeviceKind::SipServer),
+            resource_manager: any(DeviceKind::ResourceManager),
+            media_server: any(DeviceKind::MediaServer),
+        }
+    }
 }
 
 /// The service can do its work.
@@ -91,7 +117,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readines
     let (database, uploads) = (matches!(database, Ok(Ok(_))), matches!(uploads, Ok(Ok(_))));
     let ready = database && uploads;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, database, uploads }))
+    (status, Json(Readiness { ready, database, uploads, links: Links::of(&app.hub) }))
 }
 
 /// Figures in Prometheus' text format: counts only, nothing of persons or calls.

@@ -331,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn the_log_is_entered_at_the_time_asked_for() {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::open(directory.path()).await.unwrap();
+        let database = Database::create(directory.path()).await.unwrap();
         let mut write = database.write().await.unwrap();
         for n in 0..57 {
             let event = Event {

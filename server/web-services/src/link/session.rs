@@ -238,6 +238,14 @@ impl Link {
         self.send(&Down::Welcome { protocol: PROTOCOL_VERSION, policy, recipients: terms.recipients }).await
     }
 
+    /// The configuration changed: it may have ended the session of who sits here.
+    async fn renew(&mut self, seat: &Seated) -> Result<(), End> {
+        if seated(self.app.clone(), self.device.id, Some(seat.token.clone())).await?.is_none() {
+            return self.refuse("the session has ended; sign in again", false).await;
+        }
+        self.welcome().await
+    }
+
     async fn configure(&mut self) -> Result<(), End> {
         let config = voice_config(&mut *self.app.database.read().await?).await?;
         self.send(&Down::Config(config)).await
@@ -264,7 +272,7 @@ impl Link {
                     None => return Err(End::Closed),
                 },
                 Ok(()) = version.changed() => match seat {
-                    Some(_) => self.welcome().await?,
+                    Some(seat) => self.renew(seat).await?,
                     None => self.configure().await?,
                 },
                 _ = pings.tick() => self.ping().await?,

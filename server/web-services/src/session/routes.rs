@@ -14,7 +14,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse},
     routing::{get, post},
 };
-use hindsight_management::authentication::{self, SignInError};
+use hindsight_management::authentication::{self, Attempt, SignInError};
 use hindsight_store::{
     audit,
     persons::Person,
@@ -101,6 +101,7 @@ fn view(person: &Person, csrf_token: String) -> SessionView {
 #[utoipa::path(post, path = "/api/v2/session", tag = "session", request_body = SignInRequest, responses(
     (status = 200, description = "Signed in; the cookie is set", body = SessionView),
     (status = 401, description = "Login or password is wrong", body = ErrorBody),
+    (status = 403, description = "The person has no role", body = ErrorBody),
     (status = 429, description = "Too many attempts", body = ErrorBody),
 ))]
 pub(crate) async fn sign_in(
@@ -141,7 +142,8 @@ pub(crate) async fn authenticate(
         return Err(ApiError::too_many(wait));
     }
     let now = Timestamp::now();
-    match authentication::sign_in(&app.database, login, password, now).await {
+    let attempt = Attempt { lock_out: &app.lock_out, address, now };
+    match authentication::sign_in(&app.database, login, password, attempt).await {
         Ok(person) => {
             metrics::counter!("hindsight_sign_ins_total", "outcome" => "ok").increment(1);
             Ok(person)
@@ -151,6 +153,8 @@ pub(crate) async fn authenticate(
             metrics::counter!("hindsight_sign_ins_total", "outcome" => outcome).increment(1);
             if matches!(error, SignInError::Refused) {
                 app.sign_ins.lock().unwrap_or_else(PoisonError::into_inner).failed(address, Instant::now());
+            }
+            if matches!(error, SignInError::Refused | SignInError::NoRole) {
                 let mut write = app.database.write().await?;
                 // What was typed as a login may be a password: only logins that exist are written down.
                 let known = hindsight_store::persons::by_login(&mut write, login).await?;
@@ -172,6 +176,10 @@ fn refusal(error: SignInError, now: Timestamp) -> ApiError {
             let wait = u64::try_from(until.ms_since(now)).unwrap_or_default();
             ApiError::too_many(Duration::from_millis(wait))
         }
+        SignInError::NoRole => ApiError::forbidden(
+            "no_role",
+            "you have no role here any more; whoever administers this site can give you one",
+        ),
         SignInError::Weak(why) => ApiError::unprocessable("weak_password", why),
         SignInError::Failed(error) => ApiError::internal(&error),
     }
@@ -235,7 +243,7 @@ pub(crate) async fn change_password(
         &change.current,
         &change.new,
         keep,
-        now,
+        Attempt { lock_out: &app.lock_out, address: peer.address, now },
     );
     let person = changed.await.map_err(|error| refusal(error, now))?;
     let mut write = app.database.write().await?;

@@ -57,7 +57,7 @@ impl Site {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let authority = SiteAuthority::create(&root.join("ca"), "test").unwrap();
-        let database = Database::open(&root.join("store")).await.unwrap();
+        let database = Database::create(&root.join("store")).await.unwrap();
         let (objects, area) = upload_area::open_directory(&root.join("objects")).unwrap();
         people(&database).await;
         let https = authority.make_https(&["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
