@@ -1,6 +1,11 @@
 //! Persons at the console.
 
-use crate::site::{PASSWORD, Site};
+use crate::{
+    links::Link,
+    site::{Browser, PASSWORD, Site},
+};
+use hindsight_store::persons;
+use hindsight_wire::{Timestamp, enrolment::DeviceKind, link::Down};
 use serde_json::json;
 
 #[tokio::test]
@@ -93,6 +98,59 @@ async fn who_guesses_is_locked_out_even_with_the_right_password_in_the_end() {
     site.stop().await;
 }
 
+/// A browser on another host.
+fn elsewhere(site: &Site) -> Browser {
+    let ca = reqwest::Certificate::from_pem(site.authority.certificate_pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy();
+    let mut browser = site.browser();
+    browser.client = client.local_address(std::net::IpAddr::from([127, 0, 0, 2])).build().unwrap();
+    browser
+}
+
+#[tokio::test]
+async fn who_guesses_locks_out_themselves_and_not_the_person_elsewhere() {
+    let site = Site::start().await;
+    for _ in 0..5 {
+        assert_eq!(site.browser().sign_in("sue", "wrong").await.0, 401);
+    }
+    assert_eq!(site.browser().sign_in("sue", PASSWORD).await.0, 429, "here nothing is heard");
+    assert_eq!(elsewhere(&site).sign_in("sue", PASSWORD).await.0, 200, "there the person gets in");
+    assert_eq!(site.browser().sign_in("sue", PASSWORD).await.0, 429, "which forgives nothing here");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn guesses_from_many_addresses_lock_the_person_for_a_while() {
+    let site = Site::start().await;
+    let mut write = site.database.write().await.unwrap();
+    let sue = persons::by_login(&mut write, "sue").await.unwrap().unwrap();
+    // As many addresses have left it.
+    persons::set_attempts(&mut write, sue.id, 49, None).await.unwrap();
+    write.commit().await.unwrap();
+    assert_eq!(site.browser().sign_in("sue", "wrong").await.0, 401);
+    assert_eq!(elsewhere(&site).sign_in("sue", PASSWORD).await.0, 429);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn who_has_no_role_any_more_is_signed_out_and_does_not_get_in() {
+    let site = Site::start().await;
+    let browser = site.signed_in("ann").await;
+    let device = site.device(DeviceKind::Desktop).await;
+    let (mut desktop, _) = Link::desktop(&site, &device).await;
+    assert_eq!(browser.get("/api/v2/session").await.0, 200);
+    let file = "[[person]]\nlogin = \"ann\"\nname = \"ann by name\"\nroles = []\n";
+    let file = hindsight_management::SiteFile::parse(file).unwrap();
+    let plan = hindsight_management::plan_file(&site.database, file).await.unwrap();
+    hindsight_management::apply(&site.database, &plan, "test", "", Timestamp::now()).await.unwrap();
+    assert_eq!(browser.get("/api/v2/session").await.0, 401);
+    assert!(matches!(desktop.next().await, Down::Refused { retry: false, .. }), "nor at the desktop");
+    let (status, body) = site.browser().sign_in("ann", PASSWORD).await;
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("no_role")));
+    assert_eq!(site.browser().sign_in("ann", "wrong").await.0, 401, "told only to who knows the password");
+    site.stop().await;
+}
+
 #[tokio::test]
 async fn an_idle_console_is_signed_out() {
     let site = Site::start_with(|config| config.idle_minutes = 0).await;
@@ -108,6 +166,12 @@ async fn the_service_tells_how_it_is() {
     assert_eq!(browser.request("GET", "/livez").send().await.unwrap().status(), 200);
     let (status, ready) = browser.get("/readyz").await;
     assert_eq!((status, &ready["ready"]), (200, &json!(true)));
+    assert_eq!(ready["links"], json!({ "sipServer": false, "resourceManager": false, "mediaServer": false }));
+    let device = site.device(DeviceKind::MediaServer).await;
+    let link = Link::component(&site, &device).await;
+    let (_, linked) = browser.get("/readyz").await;
+    assert_eq!(linked["links"], json!({ "sipServer": false, "resourceManager": false, "mediaServer": true }));
+    drop(link);
     // Uploads cannot be written: their folder is gone.
     std::fs::remove_dir(site.directory.path().join("objects/uploads")).unwrap();
     let (status, ready) = browser.get("/readyz").await;
