@@ -14,7 +14,7 @@ use crate::{
     state::App,
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
-use hindsight_model::event::{Event, What};
+use hindsight_model::event::{EndCause, Event, What};
 use hindsight_search::may_see;
 use hindsight_store::{
     StoreError,
@@ -24,13 +24,20 @@ use hindsight_store::{
 };
 use hindsight_wire::{
     CaptureId, InteractionId, Timestamp,
-    component::{RecordingAction, RecordingControl},
+    component::{NO_SUCH_CALL, RecordingAction, RecordingControl},
+    enrolment::DeviceKind,
 };
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
 /// Longest reason.
 const LONGEST_REASON: usize = 500;
+/// Why nothing can be done any more.
+const ENDED: &str = "the call has ended";
+/// The end of a call may be on its way for so long.
+const END_LIMIT: Duration = Duration::from_secs(2);
+const END_POLL: Duration = Duration::from_millis(100);
 
 /// Routes of recording control.
 pub fn routes() -> Router<App> {
@@ -153,11 +160,22 @@ pub(crate) async fn perform(app: &App, command: Command, log: &[Entry]) -> Resul
     let Command { interaction, action, by, reason } = &command;
     let outcome = if log.iter().any(is_announced) {
         announced(app, &command).await?
+    } else if has_ended(log) {
+        Err(ControlError::Refused(ENDED.to_owned()))
     } else {
         let sip_server = log.iter().find_map(|entry| entry.device);
         let (by, reason) = (by.clone(), reason.clone());
         let asked = RecordingControl { interaction: *interaction, action: *action, by, reason };
-        app.hub.control(sip_server, asked, app.config.control_timeout()).await
+        let outcome = app.hub.control(sip_server, asked, app.config.control_timeout()).await;
+        // Only whose call it was can say that it is no more.
+        let asked_its_own =
+            sip_server.is_some_and(|device| app.hub.is_linked_as(device, DeviceKind::SipServer));
+        match outcome {
+            Err(ControlError::Refused(why)) if asked_its_own && why == NO_SUCH_CALL => {
+                lost(app, &command).await?
+            }
+            outcome => outcome,
+        }
     };
     let done = match &outcome {
         Ok(()) => "done".to_owned(),
@@ -173,6 +191,44 @@ pub(crate) async fn perform(app: &App, command: Command, log: &[Entry]) -> Resul
         ControlError::Nobody => late("no SIP server is linked to this server"),
         ControlError::TimedOut => late("the SIP server did not answer in time"),
     })
+}
+
+/// Of a call that its SIP server knows no more. Its end may still be on the way; where none comes, the call was lost
+/// with what that server knew, and is closed here: at the last thing that is known of it.
+async fn lost(app: &App, command: &Command) -> Result<Result<(), ControlError>, ApiError> {
+    let Command { interaction, action, by, .. } = command;
+    let until = Instant::now() + END_LIMIT;
+    while Instant::now() < until {
+        let log = events::of_interaction(&mut *app.database.read().await?, *interaction).await?;
+        if has_ended(&log) {
+            return Ok(Err(ControlError::Refused(ENDED.to_owned())));
+        }
+        tokio::time::sleep(END_POLL).await;
+    }
+    let mut write = app.database.write().await?;
+    let log = events::of_interaction(&mut write, *interaction).await?;
+    let last = log.iter().filter_map(|entry| Some(entry.event.as_ref()?.at)).max();
+    let (Some(at), false) = (last, has_ended(&log)) else {
+        return Ok(Err(ControlError::Refused(ENDED.to_owned())));
+    };
+    tracing::warn!(%interaction, "a call that its SIP server knows no more is closed");
+    let stop = *action == RecordingAction::Stop;
+    let stopped = stop.then(|| What::RecordingStopped { by: by.clone() });
+    let end = What::CallEnded { cause: EndCause::SipServerLost, by: None };
+    let both = stopped.into_iter().chain([end]).map(|what| Event { interaction: *interaction, at, what });
+    let both: Vec<Event> = both.collect();
+    for event in &both {
+        events::append(&mut write, event, Timestamp::now()).await?;
+    }
+    write.commit().await?;
+    app.director.tell(Message::Events(both)).await;
+    let why = "the call was lost with its SIP server; it has been closed";
+    Ok(if stop { Ok(()) } else { Err(ControlError::Refused(why.to_owned())) })
+}
+
+fn has_ended(log: &[Entry]) -> bool {
+    let is_end = |event: &Event| matches!(event.what, What::CallEnded { .. });
+    log.iter().filter_map(|entry| entry.event.as_ref()).any(is_end)
 }
 
 /// Of an announced interaction the server itself has the say: what it writes to the log is so.

@@ -98,6 +98,11 @@ impl Hub {
         self.links().contains_key(&device)
     }
 
+    /// Whether a device of this kind has a link.
+    pub fn is_linked_as(&self, device: DeviceId, kind: DeviceKind) -> bool {
+        self.links().get(&device).is_some_and(|entry| entry.kind == kind)
+    }
+
     /// How many devices of each kind have a link.
     pub fn count(&self, kind: DeviceKind) -> usize {
         self.links().values().filter(|entry| entry.kind == kind).count()

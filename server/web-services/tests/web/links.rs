@@ -9,7 +9,7 @@ use hindsight_link::Identity;
 use hindsight_model::event::{CallParty, EndCause, Event, What};
 use hindsight_wire::{
     CaptureId, InteractionId, PersonId, RecordingId, Timestamp,
-    component::RecordingAction,
+    component::{NO_SUCH_CALL, RecordingAction},
     enrolment::DeviceKind,
     link::{Down, JournalEntry, LINK_PATH, PROTOCOL_VERSION, Up},
     manifest::Party,
@@ -299,6 +299,91 @@ async fn a_control_request_says_no_when_the_sip_server_does_and_when_there_is_no
         sue.post(&format!("/api/v2/interactions/{}/recording", InteractionId::new()), &body).await.0,
         404
     );
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_its_sip_server_knows_no_more_is_closed_and_its_screen_with_it() {
+    let mut site = Site::start().await;
+    site.start_processor();
+    let (device, desktop) =
+        (site.device(DeviceKind::SipServer).await, site.device(DeviceKind::Desktop).await);
+    let mut sip = Link::component(&site, &device).await;
+    let (mut link, _) = Link::desktop(&site, &desktop).await;
+    let mut sue = site.signed_in("sue").await;
+    for (round, action) in [(0, "stop"), (1, "pause")] {
+        let call = InteractionId::new();
+        let begun = [offered(call), established(call)];
+        sip.events(1 + round * 2, &begun).await;
+        assert!(matches!(link.next().await, Down::StartCapture { .. }));
+        site.until(&sue, &call.to_string(), |call| call["state"] == "active").await;
+        let path = format!("/api/v2/interactions/{call}/recording");
+        let body = json!({ "action": action, "reason": "" });
+        let asked = tokio::spawn({
+            let (path, body) = (path.clone(), body.clone());
+            async move { (sue.post(&path, &body).await, sue) }
+        });
+        let Down::Control { request, .. } = sip.next().await else { panic!("no control") };
+        sip.send(&Up::ControlResult { request, error: Some(NO_SUCH_CALL.into()) }).await;
+        let Down::StopCapture { interaction } = link.next().await else { panic!("no stop") };
+        assert_eq!(interaction, call);
+        let ((status, answered), back) = asked.await.unwrap();
+        sue = back;
+        if action == "stop" {
+            assert_eq!((status, answered), (200, json!({ "action": "stop" })));
+        } else {
+            assert_eq!(status, 409);
+            assert!(answered["error"]["message"].as_str().unwrap().contains("lost with its SIP server"));
+        }
+        let over = site.until(&sue, &call.to_string(), |call| call["state"] == "ended").await;
+        let history = over["eventHistory"].as_array().unwrap();
+        let end = history.iter().find(|event| event["type"] == "call-ended").unwrap();
+        assert_eq!(end["text"], "the call ended: sip server lost");
+        assert_eq!(end["at"], json!(begun[1].at.to_string()), "not later than what is known");
+        // From here on it has ended for everybody; the SIP server is not asked again.
+        let (status, answered) = sue.post(&path, &body).await;
+        assert_eq!((status, &answered["error"]["message"]), (409, &json!("the call has ended")));
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_that_is_on_its_way_is_waited_for_and_nobody_elses_word_closes_a_call() {
+    let mut site = Site::start().await;
+    site.start_processor();
+    let (device, other) =
+        (site.device(DeviceKind::SipServer).await, site.device(DeviceKind::SipServer).await);
+    let mut sip = Link::component(&site, &device).await;
+    let (call, open) = (InteractionId::new(), InteractionId::new());
+    sip.events(1, &[offered(call), established(call), offered(open), established(open)]).await;
+    let mut sue = site.signed_in("sue").await;
+    let ask = |sue: crate::site::Browser, call: InteractionId| {
+        let path = format!("/api/v2/interactions/{call}/recording");
+        tokio::spawn(async move { (sue.post(&path, &json!({ "action": "stop", "reason": "" })).await, sue) })
+    };
+    site.until(&sue, &call.to_string(), |_| true).await;
+    let asked = ask(sue, call);
+    let Down::Control { request, .. } = sip.next().await else { panic!("no control") };
+    sip.send(&Up::ControlResult { request, error: Some(NO_SUCH_CALL.into()) }).await;
+    sip.events(5, &[ended(call)]).await;
+    let ((status, answered), back) = asked.await.unwrap();
+    sue = back;
+    assert_eq!((status, &answered["error"]["message"]), (409, &json!("the call has ended")));
+    let ends = |body: &Value| {
+        let history = body["eventHistory"].as_array().unwrap();
+        history.iter().filter(|event| event["type"] == "call-ended").count()
+    };
+    let over = site.until(&sue, &call.to_string(), |call| call["state"] == "ended").await;
+    assert_eq!(ends(&over), 1);
+    // Its own SIP server is away; another one does not know it.
+    drop(sip);
+    let mut sip = Link::component(&site, &other).await;
+    let asked = ask(sue, open);
+    let Down::Control { request, .. } = sip.next().await else { panic!("no control") };
+    sip.send(&Up::ControlResult { request, error: Some(NO_SUCH_CALL.into()) }).await;
+    let ((status, answered), sue) = asked.await.unwrap();
+    assert_eq!((status, &answered["error"]["message"]), (409, &json!(NO_SUCH_CALL)));
+    assert_eq!(ends(&site.until(&sue, &open.to_string(), |_| true).await), 0);
     site.stop().await;
 }
 
