@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 /// How often the counts of what was turned away are told.
 const TELL: Duration = Duration::from_secs(1);
 /// How often it is noted that calls are served: the time of their end, should this process be killed.
-const ALIVE: Duration = Duration::from_secs(2);
+const ALIVE: Duration = Duration::from_millis(500);
 /// How long the far ends of ended calls may take to answer our BYE at shut-down.
 const GOODBYE: Duration = Duration::from_millis(1500);
 

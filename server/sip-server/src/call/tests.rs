@@ -144,6 +144,13 @@ impl Bench {
 }
 
 impl Bench {
+    /// The process ends and the next one takes up what was kept.
+    fn restart(&mut self, kept: &crate::kept::KeptCall, seed: u64) {
+        let kept = serde_json::from_str(&serde_json::to_string(kept).unwrap()).unwrap();
+        let (id, limits) = (self.call.interaction(), crate::config::Config::default().limits());
+        self.call = Call::restored(id, &kept, limits, self.now.wall, seed, self.now).unwrap();
+    }
+
     fn desktop(&mut self, request: u64, dn: &str, action: CallAction) -> Vec<String> {
         let interaction = self.call.interaction();
         let control = CallControl { interaction, dn: dn.to_owned(), action, by: "ann".into() };
@@ -525,7 +532,19 @@ fn a_phone_that_vanished_ends_the_call() {
 /// ended exactly once or was ended by its far end, and every request of the web services gets one answer.
 #[test]
 fn no_order_of_messages_leaves_a_leg_behind() {
-    for seed in 0..4000 {
+    random_calls(0..4000, 0.0);
+}
+
+/// The same with a SIP server that is lost again and again: what was under way is lost with it, nothing else.
+#[test]
+fn no_order_of_messages_and_restarts_leaves_a_leg_behind() {
+    let restarts = random_calls(10_000..14_000, 0.05);
+    assert!(restarts > 1000, "{restarts} restarts");
+}
+
+fn random_calls(seeds: std::ops::Range<u64>, lost: f64) -> u64 {
+    let mut restarts = 0;
+    for seed in seeds {
         let mut rng = StdRng::seed_from_u64(seed);
         let contacts = rng.random_range(1..4);
         let record = [rng.random(), rng.random()];
@@ -540,13 +559,23 @@ fn no_order_of_messages_leaves_a_leg_behind() {
             for action in &bench.seen[from..] {
                 react(action, &mut rng, &mut pending, &mut open);
                 results += u64::from(matches!(action, Action::Result { .. } | Action::Farewell { .. }));
-                ended += u32::from(matches!(action, Action::Emit(What::CallEnded { .. })));
+                let (Action::Emit(what) | Action::EmitAt(_, what)) = action else { continue };
+                ended += u32::from(matches!(what, What::CallEnded { .. }));
             }
             from = bench.seen.len();
             if bench.call.is_over() && pending.is_empty() {
                 break;
             }
             assert!(step < 5000, "seed {seed}: never over");
+            if lost > 0.0
+                && rng.random_bool(lost)
+                && let Some(kept) = bench.call.kept(bench.now)
+            {
+                restarts += 1;
+                bench.restart(&kept, rng.random());
+                pending.clear();
+                requests = results;
+            }
             if pending.is_empty() || rng.random_bool(0.1) {
                 match bench.call.deadline() {
                     Some(at) => {
@@ -593,6 +622,7 @@ fn no_order_of_messages_leaves_a_leg_behind() {
         let left: Vec<_> = open.iter().filter(|(_, closed)| !**closed).collect();
         assert!(left.is_empty(), "seed {seed}: {left:?}");
     }
+    restarts
 }
 
 fn react(action: &Action, rng: &mut StdRng, pending: &mut Vec<Input>, open: &mut BTreeMap<Leg, bool>) {

@@ -210,3 +210,27 @@ fn a_phone_that_does_not_register_anew_is_called_all_the_same_until_its_registra
     site.pass(3700);
     assert!(site.server.registered() == 0 && site.kept.is_empty(), "{:?}", site.kept);
 }
+
+#[test]
+fn a_call_of_which_something_cannot_be_read_ended_with_the_sip_server_and_does_no_other_harm() {
+    for (good, bad) in [("\"fork\":0", "\"fork\":9"), ("PCMU", "nothing"), ("\"local\":\"", "\"local\":\"<<")]
+    {
+        let mut site = recorded_call(740, 0.0);
+        let key = Key::Call(site.interaction.unwrap());
+        let kept = &site.kept[&key];
+        assert!(kept.contains(good), "{kept}");
+        let damaged = kept.replace(good, bad);
+        site.kept.insert(key, damaged);
+        let restored = site.restart(741, RECORDED);
+        assert_eq!(restored.registered, 2);
+        if restored.calls == 1 {
+            // Another number for the same leg is as good.
+            assert_eq!(good, "\"fork\":0");
+            both_asked(&mut site);
+            continue;
+        }
+        assert_eq!((restored.ended, restored.damaged), (1, 1));
+        site.until("ended", 1, |site| site.saw("call-ended"));
+        assert_eq!(ended(&site), Some((EndCause::SipServerLost, None)));
+    }
+}
