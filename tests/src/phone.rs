@@ -19,11 +19,13 @@ pub struct Seat {
     pub address: String,
     /// Put before its command line (`ip netns exec …`).
     pub wrapper: Vec<String>,
+    /// Whether it speaks TLS with the SIP server.
+    pub by_tls: bool,
 }
 
 impl Default for Seat {
     fn default() -> Self {
-        Self { address: "127.0.0.1".to_owned(), wrapper: Vec::new() }
+        Self { address: "127.0.0.1".to_owned(), wrapper: Vec::new(), by_tls: false }
     }
 }
 
@@ -32,8 +34,10 @@ pub struct PhoneConfig<'a> {
     /// DN: user part of its address of record.
     pub dn: &'a str,
     pub password: &'a str,
-    /// Host and port of the SIP server.
+    /// Host and port of the SIP server, and the transport when it is another than UDP (`;transport=tls`).
     pub registrar: &'a str,
+    /// PEM file of who vouches for the SIP server: with TLS no other is spoken to.
+    pub authority: &'a Path,
     /// 8 kHz mono 16-bit WAV that it speaks, repeated.
     pub speech: &'a Path,
     /// As baresip names it: `pcmu`, `pcma`, `G722/16000/1`, `opus/48000/2`.
@@ -46,6 +50,8 @@ pub struct PhoneConfig<'a> {
 pub struct Phone {
     pub dn: String,
     pub dir: PathBuf,
+    /// As in [`PhoneConfig`].
+    pub registrar: String,
     pub sip_port: u16,
     pub program: Program,
     control: TcpStream,
@@ -103,6 +109,7 @@ impl Phone {
         Ok(Self {
             dn: config.dn.to_owned(),
             dir: dir.to_owned(),
+            registrar: config.registrar.to_owned(),
             sip_port,
             program,
             control,
@@ -246,8 +253,10 @@ fn configuration(
          jitter_buffer_type fixed\njitter_buffer_delay 5-10\nrtp_stats no\n\
          snd_path {dir}\n\
          ctrl_tcp_listen {address}:{control_port}\n\
+         sip_cafile {authority}\nsip_verify_server yes\n\
          module_path /usr/lib/baresip/modules\n",
         speech = config.speech.display(),
+        authority = config.authority.display(),
         dir = dir.display(),
         rtp = rtp_range(sip_port),
     );

@@ -137,13 +137,15 @@ impl Scenario {
         codec: &str,
         media_encryption: &str,
     ) -> Result<(Phone, Phone)> {
-        let registrar = self.site.registrar();
+        let registrar = if seat.by_tls { self.site.registrar_by_tls() } else { self.site.registrar() };
+        let authority = self.site.authority_file();
         let agent_speech = self.dir.join("agent.wav");
         let customer_speech = self.dir.join("customer.wav");
         let agent = PhoneConfig {
             dn: AGENT_DN,
             password: &self.secrets.agent_phone,
             registrar: &registrar,
+            authority: &authority,
             speech: &agent_speech,
             codec,
             media_encryption,
@@ -153,6 +155,7 @@ impl Scenario {
             dn: CUSTOMER_DN,
             password: &self.secrets.customer_phone,
             registrar: &registrar,
+            authority: &authority,
             speech: &customer_speech,
             codec,
             media_encryption,
@@ -165,7 +168,8 @@ impl Scenario {
 
     /// The customer calls the agent; returns when both speak.
     pub async fn call(&self, customer: &mut Phone, agent: &mut Phone) -> Result<()> {
-        customer.dial(&format!("sip:{AGENT_DN}@{}", self.site.registrar())).await?;
+        let agent_number = format!("sip:{AGENT_DN}@{}", customer.registrar);
+        customer.dial(&agent_number).await?;
         agent.wait_for("CALL_ESTABLISHED", Duration::from_secs(10)).await?;
         customer.wait_for("CALL_ESTABLISHED", Duration::from_secs(10)).await?;
         Ok(())

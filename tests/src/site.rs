@@ -26,6 +26,7 @@ pub struct Ports {
     pub https: u16,
     pub crypto: u16,
     pub sip: u16,
+    pub sip_tls: u16,
     pub resource_manager: u16,
     pub media_server: u16,
     pub rtp: (u16, u16),
@@ -37,16 +38,16 @@ impl Ports {
         let rtp = 20_000 + (free_port()? % 80) * 100;
         // The system may name a port again that was free a moment ago.
         let mut ports = Vec::new();
-        while ports.len() < 5 {
+        while ports.len() < 6 {
             let port = free_port()?;
             if !ports.contains(&port) {
                 ports.push(port);
             }
         }
-        let [https, crypto, sip, resource_manager, media_server] = ports[..] else {
-            anyhow::bail!("five ports");
+        let [https, crypto, sip, sip_tls, resource_manager, media_server] = ports[..] else {
+            anyhow::bail!("six ports");
         };
-        Ok(Self { https, crypto, sip, resource_manager, media_server, rtp: (rtp, rtp + 399) })
+        Ok(Self { https, crypto, sip, sip_tls, resource_manager, media_server, rtp: (rtp, rtp + 399) })
     }
 }
 
@@ -152,6 +153,7 @@ impl Site {
             ("CRYPTO_SERVER__LISTEN", local(ports.crypto)),
             ("CRYPTO_SERVER_URL", format!("https://{}", local(ports.crypto))),
             ("SIP_SERVER__LISTEN", reached(ports.sip)),
+            ("SIP_SERVER__TLS__LISTEN", reached(ports.sip_tls)),
             ("SIP_SERVER__RESOURCE_MANAGER", local(ports.resource_manager)),
             ("RESOURCE_MANAGER__LISTEN", local(ports.resource_manager)),
             ("RESOURCE_MANAGER__POOL", format!("[\"{}\"]", local(ports.media_server))),
@@ -277,6 +279,17 @@ impl Site {
         format!("{host}:{}", self.ports.sip)
     }
 
+    /// The same for phones that speak TLS.
+    pub fn registrar_by_tls(&self) -> String {
+        let host = if self.host == "localhost" { "127.0.0.1" } else { &self.host };
+        format!("{host}:{};transport=tls", self.ports.sip_tls)
+    }
+
+    /// The certificate of the site's authority (PEM).
+    pub fn authority_file(&self) -> PathBuf {
+        self.data().join("ca/ca.pem")
+    }
+
     /// One of the server's counts (`/metrics`); 0 while there is none.
     pub async fn count(&self, name: &str) -> Result<u64> {
         let text = self.http()?.get(format!("{}/metrics", self.url())).send().await?.text().await?;
@@ -287,7 +300,7 @@ impl Site {
 
     /// The site's CA certificate.
     pub fn authority(&self) -> Result<reqwest::Certificate> {
-        Ok(reqwest::Certificate::from_pem(&std::fs::read(self.data().join("ca/ca.pem"))?)?)
+        Ok(reqwest::Certificate::from_pem(&std::fs::read(self.authority_file())?)?)
     }
 
     /// An HTTP client that trusts this site's CA and nothing else.

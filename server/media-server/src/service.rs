@@ -76,7 +76,7 @@ pub async fn run(
     let mut sip_config = SipConfig::new(config.listen);
     sip_config.advertised = config.sip_address().map(HostPort::from);
     let (sip, requests) =
-        SipStack::bind(sip_config).await.map_err(|error| ServerError::Io("binding SIP", error))?;
+        SipStack::bind(sip_config).await.map_err(|error| ServerError::Io("binding SIP", error.source))?;
     tracing::info!(address = %sip.local_addr(), "media server ready");
     let (service, closed) = Service::new(&config, sip, threads.pairs, site);
     service.run(requests, shutdown).await;

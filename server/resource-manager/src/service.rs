@@ -28,8 +28,9 @@ pub async fn run(
     let listen = config.listen;
     let mut sip_config = SipConfig::new(listen);
     sip_config.advertised = advertised(&config)?;
-    let (sip, mut events) =
-        SipStack::bind(sip_config).await.map_err(|source| ResourceManagerError::Listen { listen, source })?;
+    let (sip, mut events) = SipStack::bind(sip_config)
+        .await
+        .map_err(|error| ResourceManagerError::Listen { listen, source: error.source })?;
     let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None, resume: None };
     let (_link, mut link_events) =
         Link::spawn(&identity, LinkConfig::new(address), Some(journal.clone()), hello);

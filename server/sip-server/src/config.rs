@@ -1,6 +1,6 @@
 //! Process settings of the SIP server.
 
-use crate::{call::Limits, lockout};
+use crate::{call::Limits, lockout, tls::TlsConfig};
 use hindsight_sip::gate::{Network, NotANetwork};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, time::Duration};
@@ -11,6 +11,8 @@ use std::{net::SocketAddr, time::Duration};
 pub struct Config {
     /// UDP and TCP listener for phones.
     pub listen: SocketAddr,
+    /// Listener for phones that speak TLS; absent: none.
+    pub tls: Option<TlsConfig>,
     /// Host that phones reach us at, for Contact and Via; empty: the address of the listener, or of the route to the
     /// peer where that is unspecified.
     pub advertised_host: String,
@@ -86,6 +88,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: DEFAULT_LISTEN,
+            tls: None,
             advertised_host: String::new(),
             resource_manager: DEFAULT_RESOURCE_MANAGER,
             place: String::new(),

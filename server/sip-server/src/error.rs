@@ -1,24 +1,20 @@
 //! Why the SIP server cannot run.
 
-use std::{io, net::SocketAddr};
-
 /// Fatal errors; everything else is answered, logged or retried where it happens.
 #[derive(Debug, thiserror::Error)]
 pub enum SipServerError {
     /// Configuration: the listener cannot be had.
-    #[error("listening for SIP on {listen}: {source}")]
-    Listen {
-        /// Which address.
-        listen: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] hindsight_sip::BindError),
     /// Configuration: the advertised host is no host.
     #[error("advertised_host `{0}` is not a host name or address")]
     AdvertisedHost(String),
     /// Configuration: an address of `trusted`.
     #[error("trusted: {0}")]
     Trusted(#[from] hindsight_sip::gate::NotANetwork),
+    /// Configuration: the certificate for phones or its key.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
     /// Configuration: there is nobody to report to.
     #[error("the identity names no web services address")]
     NoAddress,

@@ -6,6 +6,7 @@
 //! | [`call`] | pure: one call over abstract legs, its recording, the watch over its far ends |
 //! | [`registrar`], [`auth`], [`lockout`], [`guard`] | pure: who is registered where, who sends a request, who guesses passwords, what is understood at all |
 //! | [`state`] | pure: all of it between events and commands of the SIP stack |
+//! | [`tls`] | the listener for phones that speak TLS: certificate and key |
 //! | [`kept`] | what outlives the process: calls with their dialogs, registrations |
 //! | [`service`] | the loop: sockets, link, journal, clock |
 //!
@@ -27,6 +28,7 @@ pub mod service;
 mod session;
 pub mod state;
 mod tally;
+pub mod tls;
 mod wires;
 
 pub use config::Config;

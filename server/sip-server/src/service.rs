@@ -53,9 +53,11 @@ pub async fn run(
         connections: config.connections_per_address,
         trusted: trusted.clone(),
     });
-    let listen = config.listen;
-    let (sip, mut events) =
-        SipStack::bind(sip_config).await.map_err(|source| SipServerError::Listen { listen, source })?;
+    sip_config.tls = match &config.tls {
+        Some(tls) => Some((tls.listen, tls.load()?)),
+        None => None,
+    };
+    let (sip, mut events) = SipStack::bind(sip_config).await?;
     let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None, resume: None };
     let (link, mut link_events) =
         Link::spawn(&identity, LinkConfig::new(address), Some(journal.clone()), hello);
@@ -65,10 +67,10 @@ pub async fn run(
     // On every interface: each peer is told the address that is on its way.
     let every = config.listen.ip().is_unspecified() && config.advertised_host.is_empty();
     let server = SipServer::new(config, sip.advertised().clone(), client_ids, rand::random(), Instant::now());
-    let server = server.trusting(trusted);
+    let server = server.trusting(trusted).secured_at(sip.tls_addr().map(|tls| tls.port()));
     let server = if every { server.reached_by(Box::new(route_to)) } else { server };
     let cached = cache.load()?;
-    tracing::info!(listen = %sip.local_addr(), "SIP server listens");
+    tracing::info!(listen = %sip.local_addr(), tls = ?sip.tls_addr(), "SIP server listens");
     let mut service =
         Service { sip, link, journal, ledger, keeper: ConfigKeeper::start(cache), server, configured: false };
     service.restore(found.kept, found.damaged);

@@ -133,6 +133,12 @@ impl SipServer {
         self
     }
 
+    /// The port where phones reach us by TLS.
+    pub fn secured_at(mut self, port: Option<u16>) -> Self {
+        self.wires.tls_port = port;
+        self
+    }
+
     /// Addresses that are never locked out.
     pub fn trusting(mut self, trusted: Vec<Network>) -> Self {
         self.trusted = trusted;

@@ -50,6 +50,8 @@ pub(crate) struct Wires {
     pub(crate) allow: Capabilities,
     pub(crate) domain: HostPort,
     pub(crate) reach: Reach,
+    /// Where peers reach us by TLS.
+    pub(crate) tls_port: Option<u16>,
     /// Requests that could not be sent at all, to be told after what is under way.
     pub(crate) unsendable: VecDeque<ClientTransactionId>,
     pub(crate) out: VecDeque<Output>,
@@ -76,6 +78,7 @@ impl Wires {
             allow: guard::capabilities(),
             client_ids,
             reach: Box::new(|_| None),
+            tls_port: None,
             unsendable: VecDeque::new(),
             out: VecDeque::new(),
         }
@@ -111,10 +114,12 @@ impl Wires {
             Some(ip) => HostPort { host: ip.into(), port: self.domain.port },
             None => self.domain.clone(),
         };
-        let uri = SipUri::new(host);
         NameAddr::new(match peer.map(|peer| peer.protocol) {
-            Some(Protocol::Tcp) => uri.with_param("transport", Some("tcp")),
-            Some(Protocol::Udp) | None => uri,
+            Some(Protocol::Tls) => {
+                SipUri::new(HostPort { port: self.tls_port, ..host }).with_param("transport", Some("tls"))
+            }
+            Some(Protocol::Tcp) => SipUri::new(host).with_param("transport", Some("tcp")),
+            Some(Protocol::Udp) | None => SipUri::new(host),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::message::Uri;
+use crate::message::{SipUri, Uri};
 
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,6 +12,8 @@ pub enum Protocol {
     Udp,
     /// Streams; nothing is repeated.
     Tcp,
+    /// TLS over TCP. Connections are taken, never made: phones keep theirs open.
+    Tls,
 }
 
 impl Protocol {
@@ -20,12 +22,28 @@ impl Protocol {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
         }
     }
 
     /// From a Via or from `;transport=`; `None` for what is not spoken here.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Udp, Self::Tcp].into_iter().find(|p| p.as_str().eq_ignore_ascii_case(text))
+        [Self::Udp, Self::Tcp, Self::Tls].into_iter().find(|p| p.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// What a URI asks for (RFC 3263 4.1, without NAPTR); `None` for what is not spoken here.
+    pub fn of(uri: &SipUri) -> Option<Self> {
+        match (uri.params.get("transport").map(Self::parse), uri.secure) {
+            (Some(None) | Some(Some(Self::Udp)), true) | (Some(None), false) => None,
+            (_, true) => Some(Self::Tls),
+            (Some(named), false) => named,
+            (None, false) => Some(Self::Udp),
+        }
+    }
+
+    /// The port of a URI, or the transport's own.
+    pub fn port_of(self, uri: &SipUri) -> u16 {
+        uri.host.port.unwrap_or(if self == Self::Tls { 5061 } else { 5060 })
     }
 
     /// Does the transport deliver reliably?
@@ -74,16 +92,13 @@ impl Destination {
     /// Where a URI points (RFC 3263 4 for numeric hosts): `maddr` before host, `transport`, port or its default.
     /// `None` for a name (the transport resolves those), another scheme, or a transport not spoken here.
     pub fn of_uri(uri: &Uri) -> Option<Self> {
-        let sip = uri.as_sip().filter(|sip| !sip.secure)?;
-        let protocol = match sip.params.get("transport") {
-            Some(name) => Protocol::parse(name)?,
-            None => Protocol::Udp,
-        };
+        let sip = uri.as_sip()?;
+        let protocol = Protocol::of(sip)?;
         let ip = match sip.params.get("maddr") {
             Some(maddr) => crate::message::Host::parse(maddr).ok()?.ip()?,
             None => sip.host.host.ip()?,
         };
-        Some(Self { protocol, addr: SocketAddr::new(ip, sip.port_or_default()) })
+        Some(Self { protocol, addr: SocketAddr::new(ip, protocol.port_of(sip)) })
     }
 }
 

@@ -31,6 +31,7 @@ mod seal;
 mod seek;
 mod single_sign_on;
 mod sip_server_ends;
+mod sip_tls;
 mod siprec;
 mod siprec_library;
 mod spool_faults;

@@ -129,6 +129,7 @@ async fn a_wrong_password_is_refused_and_rtp_from_a_stranger_is_ignored() -> Res
         dn: CUSTOMER_DN,
         password: "guessed",
         registrar: &registrar,
+        authority: &f.scenario.site.authority_file(),
         speech: &speech,
         codec: "pcmu",
         media_encryption: "",

@@ -309,7 +309,11 @@ impl Endpoint {
 
     fn new_via(&self, protocol: Protocol, branch: &str) -> Via {
         let params = Params::new().with("branch", Some(branch)).with("rport", None);
-        Via { transport: protocol.as_str().to_owned(), sent_by: self.config.advertised.clone(), params }
+        let mut sent_by = self.config.advertised.clone();
+        if protocol == Protocol::Tls {
+            sent_by.port = self.config.tls_port;
+        }
+        Via { transport: protocol.as_str().to_owned(), sent_by, params }
     }
 
     fn transmit_request(&mut self, to: Destination, bytes: Bytes, origin: Option<ClientTransactionId>) {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub struct EndpointConfig {
     /// Host and port that peers reach us at; written in Via.
     pub advertised: HostPort,
+    /// The port that peers are told where TLS is spoken.
+    pub tls_port: Option<u16>,
     /// Transaction timers.
     pub timers: Timers,
     /// A larger request goes by TCP, and by UDP after all when TCP fails (RFC 3261 18.1.1).
@@ -36,6 +38,7 @@ impl EndpointConfig {
     pub fn new(advertised: impl Into<HostPort>) -> Self {
         Self {
             advertised: advertised.into(),
+            tls_port: None,
             timers: Timers::default(),
             udp_request_limit: UDP_REQUEST_LIMIT,
             max_transactions: MAX_TRANSACTIONS,

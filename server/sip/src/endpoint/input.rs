@@ -32,7 +32,7 @@ impl Endpoint {
                 Ok(None) => {}
                 Err(rejection) => self.reject(rejection, source),
             },
-            Protocol::Tcp => self.stream_input(source, bytes, now),
+            Protocol::Tcp | Protocol::Tls => self.stream_input(source, bytes, now),
         }
     }
 

@@ -42,6 +42,8 @@ impl ReplyRoute {
         let listens = via.map(|via| SocketAddr::new(source.remote.ip(), via.sent_by.port.unwrap_or(5060)));
         match source.protocol {
             Protocol::Tcp => Self { protocol: Protocol::Tcp, remote: source.remote, fallback: listens },
+            // Only over the connection that the request came on: none is made to a phone.
+            Protocol::Tls => Self { protocol: Protocol::Tls, remote: source.remote, fallback: None },
             Protocol::Udp => {
                 let symmetric = via.is_none_or(|via| via.params.has("rport"));
                 let remote = listens.filter(|_| !symmetric).unwrap_or(source.remote);

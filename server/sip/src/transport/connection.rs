@@ -1,15 +1,16 @@
-//! One TCP connection: bytes in to the driver, bytes out from its queue. Knows nothing of SIP.
+//! One TCP connection, plain or with TLS: bytes in to the driver, bytes out from its queue. Knows nothing of SIP.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 /// Messages that may wait for a slow peer before it is dropped.
 const OUT_QUEUE: usize = 256;
@@ -52,16 +53,25 @@ impl Drop for AbortOnDrop {
 pub(super) type NewsSender = mpsc::Sender<(SocketAddr, Generation, News)>;
 
 impl Connection {
-    /// A connection that was accepted.
+    /// A connection that was accepted; with `tls` its handshake comes first, and has its time.
     pub(super) fn accepted(
         stream: TcpStream,
+        tls: Option<(TlsAcceptor, Duration)>,
         remote: SocketAddr,
         generation: Generation,
         news: NewsSender,
     ) -> Self {
         let (out, queue) = mpsc::channel(OUT_QUEUE);
         let task = tokio::spawn(async move {
-            let end = pump(stream, queue, remote, generation, &news).await;
+            let _ = stream.set_nodelay(true);
+            let end = match tls {
+                None => pump(stream, queue, remote, generation, &news).await,
+                Some((tls, limit)) => match timeout(limit, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => pump(stream, queue, remote, generation, &news).await,
+                    Ok(Err(error)) => error,
+                    Err(_) => io::ErrorKind::TimedOut.into(),
+                },
+            };
             let _ = news.send((remote, generation, News::Closed(end))).await;
         });
         Self { out, generation, task: AbortOnDrop(Some(task.abort_handle())) }
@@ -82,6 +92,7 @@ impl Connection {
             };
             let end = match stream {
                 Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
                     let _ = news.send((remote, generation, News::Connected)).await;
                     pump(stream, queue, remote, generation, &news).await
                 }
@@ -102,14 +113,13 @@ impl Connection {
 
 /// Moves bytes both ways until either side ends.
 async fn pump(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite,
     mut queue: mpsc::Receiver<Bytes>,
     remote: SocketAddr,
     generation: Generation,
     news: &NewsSender,
 ) -> io::Error {
-    let _ = stream.set_nodelay(true);
-    let (mut reader, mut writer) = stream.into_split();
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let reading = async {
         let mut buffer = vec![0; READ];
         loop {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, trace, warn};
 
 use super::SipConfig;
@@ -31,6 +33,9 @@ const MAX_UNHEARD: usize = 1024;
 
 struct Peer {
     connection: Connection,
+    /// What is spoken with it, and at which address of ours.
+    protocol: Protocol,
+    local: SocketAddr,
     /// Requests written since the peer was last heard: they fail when the stream does.
     unheard: Vec<ClientTransactionId>,
     last_traffic: Instant,
@@ -45,16 +50,40 @@ enum Turn {
     Sweep,
     Datagrams,
     News(SocketAddr, Generation, News),
-    Accepted(io::Result<(TcpStream, SocketAddr)>),
+    Accepted(Protocol, io::Result<(TcpStream, SocketAddr)>),
     End,
+}
+
+/// What the network is read from.
+pub(super) struct Sockets {
+    pub(super) udp: UdpSocket,
+    pub(super) tcp: TcpListener,
+    /// Of both.
+    pub(super) local: SocketAddr,
+    pub(super) tls: Option<TlsListener>,
+}
+
+/// TLS has a port of its own.
+pub(super) struct TlsListener {
+    pub(super) tcp: TcpListener,
+    pub(super) local: SocketAddr,
+    pub(super) acceptor: TlsAcceptor,
+}
+
+impl Sockets {
+    /// The next connection; never without a TLS listener.
+    async fn accept_tls(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.tls {
+            Some(tls) => tls.tcp.accept().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 pub(super) struct Driver {
     config: SipConfig,
     endpoint: Endpoint,
-    udp: UdpSocket,
-    tcp: TcpListener,
-    local: SocketAddr,
+    sockets: Sockets,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     /// Events that found the user's queue full. While there are any, the network is not read.
@@ -71,7 +100,7 @@ impl Driver {
     pub(super) fn new(
         config: SipConfig,
         endpoint: Endpoint,
-        (udp, tcp, local): (UdpSocket, TcpListener, SocketAddr),
+        sockets: Sockets,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
         turned: Arc<Turned>,
@@ -80,9 +109,7 @@ impl Driver {
         Self {
             config,
             endpoint,
-            udp,
-            tcp,
-            local,
+            sockets,
             commands,
             events,
             backlog: VecDeque::new(),
@@ -109,7 +136,7 @@ impl Driver {
                 Turn::Sweep => self.sweep(Instant::now()),
                 Turn::Datagrams => self.read_udp(&mut buffer),
                 Turn::News(remote, generation, news) => self.stream_news(remote, generation, news),
-                Turn::Accepted(accepted) => self.accepted(accepted).await,
+                Turn::Accepted(protocol, accepted) => self.accepted(protocol, accepted).await,
                 Turn::End => return self.end().await,
             }
         }
@@ -138,7 +165,7 @@ impl Driver {
             () = sleep_until(wake) => Turn::Timer,
             command = self.commands.recv() => command.map_or(Turn::End, Turn::Command),
             _ = sweep.tick() => Turn::Sweep,
-            turn = network(&self.udp, &mut self.news, &self.tcp, accepting), if open => turn,
+            turn = network(&self.sockets, &mut self.news, accepting), if open => turn,
         }
     }
 
@@ -158,6 +185,7 @@ impl Driver {
                 Output::Transmit(transmit) => match transmit.protocol {
                     Protocol::Udp => self.send_udp(transmit).await,
                     Protocol::Tcp => self.send_tcp(transmit),
+                    Protocol::Tls => self.send_tls(transmit),
                 },
                 Output::Event(event) if self.backlog.is_empty() => {
                     if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
@@ -177,9 +205,9 @@ impl Driver {
 
     fn read_udp(&mut self, buffer: &mut [u8]) {
         for _ in 0..UDP_BATCH {
-            match self.udp.try_recv_from(buffer) {
+            match self.sockets.udp.try_recv_from(buffer) {
                 Ok((count, remote)) => {
-                    let source = Source { protocol: Protocol::Udp, local: self.local, remote };
+                    let source = Source { protocol: Protocol::Udp, local: self.sockets.local, remote };
                     self.endpoint.handle_input(Received { source, bytes: &buffer[..count] }, Instant::now());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -192,7 +220,7 @@ impl Driver {
     async fn send_udp(&mut self, transmit: Transmit) {
         let Transmit { remote, bytes, origin, .. } = transmit;
         trace!(%remote, len = bytes.len(), "sent");
-        if let Err(error) = self.udp.send_to(&bytes, remote).await {
+        if let Err(error) = self.sockets.udp.send_to(&bytes, remote).await {
             debug!(%error, "UDP send");
             self.failed(origin, &error);
         }
@@ -217,9 +245,31 @@ impl Driver {
             let generation = self.next_generation();
             let limit = self.config.connect_timeout;
             let connection = Connection::connect(remote, generation, limit, self.news_sender.clone());
-            self.peers.insert(remote, Peer::new(connection));
+            self.peers.insert(remote, Peer::new(connection, Protocol::Tcp, self.sockets.local));
         }
+        self.write(Protocol::Tcp, remote, bytes, origin);
+    }
+
+    /// Over the connection that the peer keeps with us.
+    fn send_tls(&mut self, transmit: Transmit) {
+        if !self.peers.contains_key(&transmit.remote) {
+            return self.failed(transmit.origin, &io::Error::other("the peer's TLS connection is gone"));
+        }
+        self.write(Protocol::Tls, transmit.remote, transmit.bytes, transmit.origin);
+    }
+
+    fn write(
+        &mut self,
+        protocol: Protocol,
+        remote: SocketAddr,
+        bytes: Bytes,
+        origin: Option<ClientTransactionId>,
+    ) {
         let Some(peer) = self.peers.get_mut(&remote) else { return };
+        // Nothing meant for TLS goes out in the clear.
+        if peer.protocol != protocol {
+            return self.failed(origin, &io::Error::other("the connection speaks another transport"));
+        }
         match peer.connection.out.try_send(bytes) {
             Ok(()) => {
                 peer.last_traffic = Instant::now();
@@ -233,7 +283,7 @@ impl Driver {
         }
     }
 
-    async fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+    async fn accepted(&mut self, protocol: Protocol, accepted: io::Result<(TcpStream, SocketAddr)>) {
         match accepted {
             Ok((_, remote)) if self.has_too_many(remote.ip()) => {
                 self.turned.connections.fetch_add(1, Ordering::Relaxed);
@@ -241,9 +291,13 @@ impl Driver {
             }
             Ok((stream, remote)) => {
                 let generation = self.next_generation();
-                let connection = Connection::accepted(stream, remote, generation, self.news_sender.clone());
+                let tls = self.sockets.tls.as_ref().filter(|_| protocol == Protocol::Tls);
+                let local = tls.map_or(self.sockets.local, |tls| tls.local);
+                let acceptor = tls.map(|tls| (tls.acceptor.clone(), self.config.message_timeout));
+                let news = self.news_sender.clone();
+                let connection = Connection::accepted(stream, acceptor, remote, generation, news);
                 self.endpoint.stream_closed(remote);
-                let mut peer = Peer::new(connection);
+                let mut peer = Peer::new(connection, protocol, local);
                 // Whoever connects has something to say: silence is no better than half a message.
                 peer.mid_message_since = Some(peer.last_traffic);
                 self.peers.insert(remote, peer);
@@ -274,7 +328,7 @@ impl Driver {
             News::Bytes(bytes) => {
                 peer.last_traffic = now;
                 peer.unheard.clear();
-                let source = Source { protocol: Protocol::Tcp, local: self.local, remote };
+                let source = Source { protocol: peer.protocol, local: peer.local, remote };
                 let frames = self.endpoint.frames(remote);
                 self.endpoint.handle_input(Received { source, bytes: &bytes }, now);
                 // A message that ended with these bytes was in time; what follows it has its own.
@@ -330,22 +384,23 @@ impl Driver {
 }
 
 impl Peer {
-    fn new(connection: Connection) -> Self {
-        Self { connection, unheard: Vec::new(), last_traffic: Instant::now(), mid_message_since: None }
+    fn new(connection: Connection, protocol: Protocol, local: SocketAddr) -> Self {
+        let last_traffic = Instant::now();
+        Self { connection, protocol, local, unheard: Vec::new(), last_traffic, mid_message_since: None }
     }
 }
 
 /// What the network brings next; no kind of traffic can starve another.
 async fn network(
-    udp: &UdpSocket,
+    sockets: &Sockets,
     news: &mut mpsc::Receiver<(SocketAddr, Generation, News)>,
-    tcp: &TcpListener,
     accepting: bool,
 ) -> Turn {
     tokio::select! {
-        _ = udp.readable() => Turn::Datagrams,
+        _ = sockets.udp.readable() => Turn::Datagrams,
         Some((remote, generation, news)) = news.recv() => Turn::News(remote, generation, news),
-        accepted = tcp.accept(), if accepting => Turn::Accepted(accepted),
+        accepted = sockets.tcp.accept(), if accepting => Turn::Accepted(Protocol::Tcp, accepted),
+        accepted = sockets.accept_tls(), if accepting => Turn::Accepted(Protocol::Tls, accepted),
     }
 }
 

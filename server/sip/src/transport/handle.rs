@@ -23,20 +23,26 @@ pub struct StackGone;
 pub struct SipHandle {
     commands: mpsc::Sender<Command>,
     client_ids: ClientIds,
-    advertised: HostPort,
-    local: SocketAddr,
+    addresses: Addresses,
     turned: Arc<Turned>,
+}
+
+/// Of a stack: where it listens and what peers are told.
+#[derive(Debug, Clone)]
+pub(super) struct Addresses {
+    pub(super) advertised: HostPort,
+    pub(super) local: SocketAddr,
+    pub(super) local_tls: Option<SocketAddr>,
 }
 
 impl SipHandle {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
         client_ids: ClientIds,
-        advertised: HostPort,
-        local: SocketAddr,
+        addresses: Addresses,
         turned: Arc<Turned>,
     ) -> Self {
-        Self { commands, client_ids, advertised, local, turned }
+        Self { commands, client_ids, addresses, turned }
     }
 
     /// What was turned away since the start.
@@ -46,17 +52,22 @@ impl SipHandle {
 
     /// The address listened on.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.addresses.local
+    }
+
+    /// Where TLS is listened for, if it is.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.addresses.local_tls
     }
 
     /// What peers are told.
     pub fn advertised(&self) -> &HostPort {
-        &self.advertised
+        &self.addresses.advertised
     }
 
     /// A Contact of ours.
     pub fn contact(&self, user: &str) -> NameAddr {
-        NameAddr::new(SipUri::with_user(user, self.advertised.clone()))
+        NameAddr::new(SipUri::with_user(user, self.addresses.advertised.clone()))
     }
 
     /// Takes an id for [`SipHandle::start_request`], to know it before the first event can come.
@@ -130,14 +141,11 @@ async fn resolve(uri: &Uri) -> io::Result<Destination> {
     if let Some(destination) = Destination::of_uri(uri) {
         return Ok(destination);
     }
-    let unusable = || io::Error::new(io::ErrorKind::Unsupported, "not a sip: URI for UDP or TCP");
-    let sip = uri.as_sip().filter(|sip| !sip.secure).ok_or_else(unusable)?;
-    let protocol = match sip.params.get("transport") {
-        Some(name) => Protocol::parse(name).ok_or_else(unusable)?,
-        None => Protocol::Udp,
-    };
+    let unusable = || io::Error::new(io::ErrorKind::Unsupported, "not a sip: URI for UDP, TCP or TLS");
+    let sip = uri.as_sip().ok_or_else(unusable)?;
+    let protocol = Protocol::of(sip).ok_or_else(unusable)?;
     let Host::Name(name) = &sip.host.host else { return Err(unusable()) };
-    let mut found = lookup_host((name.as_str(), sip.port_or_default())).await?;
+    let mut found = lookup_host((name.as_str(), protocol.port_of(sip))).await?;
     let addr =
         found.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
     Ok(Destination { protocol, addr })

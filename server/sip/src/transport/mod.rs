@@ -1,4 +1,4 @@
-//! Sockets: one UDP socket and one TCP listener drive one [`Endpoint`] in one task.
+//! Sockets: one UDP socket, one TCP listener and perhaps one for TLS drive one [`Endpoint`] in one task.
 //!
 //! Every queue is bounded. When the user does not take events, nothing more is read from the network.
 
@@ -6,6 +6,8 @@ mod connection;
 mod driver;
 mod handle;
 
+use driver::{Driver, Sockets, TlsListener};
+use handle::Addresses;
 pub use handle::{SipHandle, StackGone};
 
 use std::io;
@@ -49,6 +51,8 @@ pub struct SipConfig {
     pub idle_timeout: Duration,
     /// What one source may ask for; `None`: everything.
     pub limits: Option<Limits>,
+    /// Where TLS is listened for, and with which certificate; `None`: nowhere.
+    pub tls: Option<(SocketAddr, Arc<rustls::ServerConfig>)>,
 }
 
 /// Events and commands that may wait.
@@ -75,8 +79,19 @@ impl SipConfig {
             message_timeout: MESSAGE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             limits: None,
+            tls: None,
         }
     }
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("listening for SIP on {listen}")]
+pub struct BindError {
+    /// Which address.
+    pub listen: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
 }
 
 /// A running stack. It ends when every [`SipHandle`] or the event receiver has been dropped.
@@ -84,13 +99,20 @@ pub struct SipStack;
 
 impl SipStack {
     /// Binds the sockets and starts the task.
-    pub async fn bind(config: SipConfig) -> io::Result<(SipHandle, mpsc::Receiver<Event>)> {
-        let (udp, tcp, local) = bind_both(config.listen).await?;
+    pub async fn bind(config: SipConfig) -> Result<(SipHandle, mpsc::Receiver<Event>), BindError> {
+        let at = |listen| move |source| BindError { listen, source };
+        let (udp, tcp, local) = bind_both(config.listen).await.map_err(at(config.listen))?;
+        let tls = match &config.tls {
+            Some((listen, tls)) => Some(bind_tls(*listen, tls.clone()).await.map_err(at(*listen))?),
+            None => None,
+        };
+        let local_tls = tls.as_ref().map(|tls| tls.local);
         let advertised = config.advertised.clone().unwrap_or_else(|| reachable(local).into());
         let turned = Arc::new(Turned::default());
         let endpoint = Endpoint::new(
             EndpointConfig {
                 advertised: advertised.clone(),
+                tls_port: local_tls.map(|tls| tls.port()),
                 timers: config.timers,
                 udp_request_limit: config.udp_request_limit,
                 max_transactions: config.max_transactions,
@@ -102,10 +124,10 @@ impl SipStack {
         );
         let (command_sender, commands) = mpsc::channel(config.queue);
         let (events, event_receiver) = mpsc::channel(config.queue);
-        let handle = SipHandle::new(command_sender, endpoint.client_ids(), advertised, local, turned.clone());
-        tokio::spawn(
-            driver::Driver::new(config, endpoint, (udp, tcp, local), commands, events, turned).run(),
-        );
+        let addresses = Addresses { advertised, local, local_tls };
+        let handle = SipHandle::new(command_sender, endpoint.client_ids(), addresses, turned.clone());
+        let sockets = Sockets { udp, tcp, local, tls };
+        tokio::spawn(Driver::new(config, endpoint, sockets, commands, events, turned).run());
         Ok((handle, event_receiver))
     }
 }
@@ -122,6 +144,11 @@ fn reachable(local: SocketAddr) -> SocketAddr {
     let way_out =
         std::net::UdpSocket::bind(any).and_then(|s| s.connect(outside).and_then(|()| s.local_addr()));
     SocketAddr::new(way_out.map_or(loopback, |addr| addr.ip()), local.port())
+}
+
+async fn bind_tls(listen: SocketAddr, config: Arc<rustls::ServerConfig>) -> io::Result<TlsListener> {
+    let tcp = TcpListener::bind(listen).await?;
+    Ok(TlsListener { local: tcp.local_addr()?, tcp, acceptor: config.into() })
 }
 
 /// With port 0 the port that UDP got may be taken for TCP: then another one is tried.

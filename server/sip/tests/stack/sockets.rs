@@ -1,16 +1,19 @@
 //! The tokio transport over loopback sockets.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hindsight_sip::{
     Destination, Event, Limits, Method, Protocol, Response, SipConfig, SipHandle, SipMessage, SipStack,
     StatusCode,
 };
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::net::request;
 
@@ -55,6 +58,62 @@ async fn a_request_is_answered_over_udp_and_over_tcp() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A certificate for `localhost`, and who trusts it.
+fn certificate() -> (Arc<rustls::ServerConfig>, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider.clone());
+    let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider);
+    let client = client.with_safe_default_protocol_versions().unwrap();
+    (Arc::new(server), Arc::new(client.with_root_certificates(roots).with_no_client_auth()).into())
+}
+
+#[tokio::test]
+async fn by_tls_a_peer_is_answered_and_asked_over_the_connection_it_keeps_and_never_in_the_clear() {
+    let (server, client) = certificate();
+    let mut b = stack(|config| {
+        config.tls = Some(("127.0.0.1:0".parse().unwrap(), server));
+        config.message_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let listens = b.0.tls_addr().unwrap();
+    // What is no TLS at all, and what says nothing, is closed.
+    for first in ["OPTIONS sip:a@b SIP/2.0\r\n\r\n", ""] {
+        let mut plain = TcpStream::connect(listens).await.unwrap();
+        plain.write_all(first.as_bytes()).await.unwrap();
+        assert!(!read_some(&mut plain).await.starts_with("SIP/2.0"));
+    }
+    let stream = TcpStream::connect(listens).await.unwrap();
+    let own = stream.local_addr().unwrap();
+    let mut peer = client.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let options = "OPTIONS sip:b@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:9;branch=z9hG4bKtls\r\n\
+        From: <sip:a@127.0.0.1>;tag=a\r\nTo: <sip:b@127.0.0.1>\r\nCall-ID: tls\r\nCSeq: 1 OPTIONS\r\n\
+        Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+    peer.write_all(options.as_bytes()).await.unwrap();
+    let source = answer_one(&mut b).await;
+    assert_eq!((source.protocol, source.local, source.remote), (Protocol::Tls, listens, own));
+    let mut buffer = [0; 4096];
+    let count = peer.read(&mut buffer).await.unwrap();
+    assert!(buffer[..count].starts_with(b"SIP/2.0 200"));
+    // A request of ours finds the same connection, and names the port where TLS is spoken.
+    b.0.send_request(request(Method::Options), source.into()).await.unwrap();
+    let count = peer.read(&mut buffer).await.unwrap();
+    let text = String::from_utf8_lossy(&buffer[..count]);
+    assert!(text.contains(&format!("Via: SIP/2.0/TLS 127.0.0.1:{};", listens.port())), "{text}");
+    // Over TCP that connection is not to be had, nor one by TLS once it is gone.
+    b.0.send_request(request(Method::Info), Destination::tcp(own)).await.unwrap();
+    assert!(matches!(next(&mut b.1).await, Event::TransportFailed { .. }));
+    drop(peer);
+    assert!(matches!(next(&mut b.1).await, Event::TransportFailed { .. }), "the OPTIONS was never answered");
+    b.0.send_request(request(Method::Options), source.into()).await.unwrap();
+    assert!(matches!(next(&mut b.1).await, Event::TransportFailed { .. }));
 }
 
 #[tokio::test]
