@@ -104,6 +104,40 @@ async fn a_call_outlives_kill_9_of_the_whole_server_and_its_hang_up_is_understoo
     f.scenario.site.stop().await
 }
 
+/// A process for each role, and only the SIP server is killed: neither the voices nor their recording notice.
+#[tokio::test]
+async fn a_sip_server_started_again_knows_its_call_and_one_recording_holds_all_of_it() -> Result<()> {
+    let mut f = Fixture::new("");
+    f.scenario.site.start_apart().await?;
+    let (mut agent, mut customer) = f.scenario.phones("pcmu").await?;
+    f.scenario.call(&mut customer, &mut agent).await?;
+    talk(Duration::from_secs(3)).await;
+    f.scenario.site.kill("sip-server")?;
+    talk(Duration::from_secs(2)).await;
+    f.scenario.site.start_roles("sip-server", &["sip-server"]).await?;
+    f.scenario.site.program("sip-server")?.wait_for_log("the call outlived its SIP server", LIMIT).await?;
+    talk(Duration::from_secs(3)).await;
+    nobody_hung_up(&mut [&mut agent, &mut customer]).await?;
+    agent.hang_up().await?;
+    customer.wait_for("CALL_CLOSED", LIMIT).await?;
+    let console = f.console().await?;
+    let whole = |call: &Value| call["voice"] == "complete" && call["state"] == "ended";
+    let call = console.wait_for(CUSTOMER_DN, Duration::from_secs(40), whole).await?;
+    let parts = media(&call, "voice");
+    let length = parts[0]["durationMs"].as_i64().context("durationMs")?;
+    println!("one recording of {length} ms, gaps: {}", call["gaps"]);
+    ensure!(parts.len() == 1 && length >= 7500, "{call:#}");
+    let voice_gap = |gap: &Value| gap["kind"] == "voice";
+    ensure!(!call["gaps"].as_array().into_iter().flatten().any(voice_gap), "{call:#}");
+    assert_eq!(events(&call, "call-ended")[0]["text"], "1001 ended the call");
+    let wave = wave_of(&console, parts[0]).await?;
+    for (track, voice) in [(0, "agent.wav"), (1, "customer.wav")] {
+        let heard = crate::call::follows(&wave, track, &f.dir().join(voice))?;
+        ensure!(heard.coefficient >= 0.95, "{voice} {heard:?}");
+    }
+    f.scenario.site.stop().await
+}
+
 #[tokio::test]
 async fn a_phone_is_called_without_registering_anew_and_one_that_is_gone_ends_its_call() -> Result<()> {
     let mut f = Fixture::new("frame_rate = 5");
