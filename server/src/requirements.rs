@@ -55,6 +55,10 @@ pub fn requirements(settings: &Settings, data: &DataDirectory, roles: &BTreeSet<
         let trusted = settings.sip_server.trusted();
         let trusted = trusted.map(|list| format!("{} network(s)", list.len()));
         add("sip-server.trusted", trusted.map_err(Into::into));
+        if let Some(tls) = &settings.sip_server.tls {
+            let tls = tls.load().map(|_| "certificate and key belong together".to_owned());
+            add("TLS for phones", tls.map_err(Into::into));
+        }
     }
     list
 }

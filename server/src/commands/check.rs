@@ -200,16 +200,20 @@ fn disk(findings: &mut Findings, path: &Path) {
 }
 
 fn ports(findings: &mut Findings, settings: &Settings) {
-    for role in &settings.roles {
+    let tls = settings.sip_server.tls.as_ref().filter(|_| settings.roles.contains(&Role::SipServer));
+    let listeners = settings.roles.iter().filter_map(|role| {
         let (address, udp) = match role {
             Role::CryptoServer => (settings.crypto_server.listen, false),
             Role::WebServices => (settings.web_services.listen, false),
             Role::MediaServer => (settings.media_server.listen, true),
             Role::SipServer => (settings.sip_server.listen, true),
             Role::ResourceManager => (settings.resource_manager.listen, true),
-            Role::RecordingProcessor => continue,
+            Role::RecordingProcessor => return None,
         };
-        let what = format!("port of {}", role.as_str());
+        Some((format!("port of {}", role.as_str()), address, udp))
+    });
+    let for_phones = tls.map(|tls| ("port of sip-server (TLS)".to_owned(), tls.listen, false));
+    for (what, address, udp) in listeners.chain(for_phones) {
         match bind(address, udp) {
             Ok(()) => findings.add(Level::Ok, &what, &format!("{address} is free")),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
