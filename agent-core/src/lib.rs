@@ -11,6 +11,7 @@
 //! | [`service`] | link, captures, spool and uploader around it |
 //! | [`agent_view`], [`health`] | what the server tells of the agent, what is wrong with this desktop: both pure |
 //! | [`local_api`] | the HTTP API on loopback for other desktops |
+//! | [`replay`] | the agent's own recordings, passed on to the window |
 //! | [`updates`] | new versions of this program |
 //! | [`key_store`] | where the device key and the session are kept |
 //! | [`config`], [`policy`], [`probe`] | settings, the server's policy, what the machine offers |
@@ -35,6 +36,7 @@ pub mod network;
 pub mod policy;
 pub mod probe;
 pub mod recording;
+pub mod replay;
 pub mod scene;
 pub mod service;
 pub mod sign_in;

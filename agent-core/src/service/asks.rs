@@ -4,9 +4,10 @@ use super::{
     Service,
     seat::{SigningIn, Why},
 };
-use crate::{controller::Input, sign_in::Credentials, single_sign_on::Waiting};
+use crate::{controller::Input, replay::Access, sign_in::Credentials, single_sign_on::Waiting};
 use hindsight_local::{Asked, Reply};
 use hindsight_wire::{
+    InteractionId, RecordingId,
     agent::{AgentAction, ProblemKind},
     local::Ask,
 };
@@ -35,6 +36,8 @@ impl Service {
             Ask::BeginSso { dn } => self.begin_in_browser(dn, reply),
             Ask::EndSso { code } => self.end_in_browser(Zeroizing::new(code.0), reply),
             Ask::History { cursor } => self.history(cursor.as_deref(), reply),
+            Ask::Play { interaction } => self.play(interaction, reply),
+            Ask::Piece { recording, from, most } => self.piece(recording, from, most, reply),
             Ask::Restarted { cause } => {
                 tracing::warn!(cause, "restarted by the watchdog");
                 self.restarted_at = Some(Instant::now());
@@ -133,11 +136,32 @@ impl Service {
         drop(tokio::spawn(async move { reply.answer(page(asked).await) }));
     }
 
+    /// Asks the server what there is, in the background.
+    fn play(&self, interaction: InteractionId, reply: Reply) {
+        let token = self.greeting.lock().unwrap_or_else(PoisonError::into_inner).token.clone();
+        let (Some(token), Ok(client)) = (token, self.identity.http_client()) else {
+            return reply.failed("nobody is signed in");
+        };
+        let access = Access { client, address: self.address.clone(), token: Zeroizing::new(token) };
+        let replays = self.replays.clone();
+        drop(tokio::spawn(async move { reply.answer(value(replays.open(access, interaction).await)) }));
+    }
+
+    /// The same for some bytes of it.
+    fn piece(&self, recording: RecordingId, from: u64, most: u32, reply: Reply) {
+        let replays = self.replays.clone();
+        drop(tokio::spawn(async move { reply.answer(value(replays.piece(recording, from, most).await)) }));
+    }
+
     pub(super) fn answer(&mut self, ask: u64, result: Result<(), String>) {
         if let Some(reply) = self.asked.remove(&ask) {
             reply.answer(result.map(|()| serde_json::Value::Null));
         }
     }
+}
+
+fn value(answer: Result<impl serde::Serialize, String>) -> Result<serde_json::Value, String> {
+    answer.and_then(|answer| serde_json::to_value(answer).map_err(|error| error.to_string()))
 }
 
 /// A page of the agent's recordings; why not, for people.

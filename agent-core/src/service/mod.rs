@@ -27,6 +27,7 @@ use crate::{
     network::{self, SystemNetworks},
     policy::{KeptPolicy, PausesFile, PolicyFile, Seat},
     recording::RecordingError,
+    replay::Replays,
     sign_in::{Credentials, SignInError},
     single_sign_on::Waiting,
 };
@@ -138,6 +139,7 @@ struct Service {
     /// Why the last one was refused.
     browser_failure: Option<String>,
     signing_out: Option<Reply>,
+    replays: Arc<Replays>,
     /// A refused password is not tried again at once: that would lock the account.
     not_again_before: Option<Instant>,
     /// The server has seen the password or the token of who sits here.
@@ -247,6 +249,7 @@ impl Service {
             waiting: None,
             browser_failure: None,
             signing_out: None,
+            replays: Arc::default(),
             not_again_before: None,
             ever_signed_in: false,
             refused: None,

@@ -156,6 +156,7 @@ impl Service {
         self.take(Input::LinkLost);
         // Windows that still wait are told that no answer comes.
         self.asked.clear();
+        self.replays.close();
         KeptSession::forget(&self.keys);
         if let Some(linked) = self.linked.take() {
             // The link ends with its events' receiver; what is on its way goes out first.

@@ -3,6 +3,7 @@
 //! [`Message::Status`] first and after every change.
 
 use crate::{
+    InteractionId, RecordingId,
     agent::{AgentAction, AgentState, InteractionView, Problem},
     link::PROTOCOL_VERSION,
 };
@@ -13,6 +14,9 @@ pub const LOCAL_PROTOCOL: u32 = PROTOCOL_VERSION;
 
 /// Longest line, bytes.
 pub const LONGEST_LINE: usize = 1 << 20;
+
+/// Most bytes of a recording in one [`ReplayPiece`]: in base64 far below [`LONGEST_LINE`].
+pub const LARGEST_PIECE: u32 = 256 << 10;
 
 /// A password or code: never in a log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +80,20 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cursor: Option<String>,
     },
+    /// Replay one of the agent's own interactions; answered with [`Replay`]. Another replay ends the one before.
+    Play {
+        /// Which.
+        interaction: InteractionId,
+    },
+    /// Some bytes of a recording that is being replayed; answered with [`ReplayPiece`].
+    Piece {
+        /// Which.
+        recording: RecordingId,
+        /// First byte.
+        from: u64,
+        /// At most so many bytes, and never more than [`LARGEST_PIECE`].
+        most: u32,
+    },
     /// The watchdog started the recorder again; the server is told.
     Restarted {
         /// How the one before ended.
@@ -86,6 +104,47 @@ pub enum Ask {
         /// Also in the middle of a recording.
         now: bool,
     },
+}
+
+/// What there is to replay of an interaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replay {
+    /// Voice first, in order of time.
+    pub files: Vec<ReplayFile>,
+}
+
+/// One recording to replay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayFile {
+    /// For [`Ask::Piece`].
+    pub id: RecordingId,
+    /// `voice` (WAV) or `screen` (fragmented MP4 with a `sidx`).
+    pub kind: String,
+    /// Start of the media after the interaction's start, milliseconds.
+    pub offset_ms: i64,
+    /// What of the media is this interaction's, milliseconds of media time; a capture may serve several. To its end, when
+    /// that is not known.
+    pub from_ms: u64,
+    /// See `from_ms`.
+    pub to_ms: Option<u64>,
+}
+
+/// Some bytes of a recording. They are in memory only, here and wherever they go.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayPiece {
+    /// Bytes of the whole recording.
+    pub total: u64,
+    /// Base64 (RFC 4648, section 4); empty past the end.
+    pub data: String,
+}
+
+impl std::fmt::Debug for ReplayPiece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReplayPiece of {}", self.total)
+    }
 }
 
 /// From the recorder.

@@ -9,10 +9,11 @@ use crate::{
 };
 use axum::{Json, Router, extract::State, routing::get};
 use hindsight_model::event::{Event, What};
-use hindsight_search::{Cursor, Filter, Page, find, may_see};
+use hindsight_search::{Cursor, Filter, Page, Scope, find, may_see};
 use hindsight_store::{
     Connection, StoreError, audit, events,
     interactions::{self, Interaction},
+    persons::Person,
     recordings::{self, Owned},
     uploads,
 };
@@ -241,7 +242,7 @@ pub(crate) async fn list(
         "agent": filter.agent, "number": filter.number, "from": filter.from, "to": filter.to,
         "more": filter.after.is_some(), "found": page.items.len(),
     });
-    record(&app, &user, "interaction.search", "", details).await?;
+    record(&app, &user.0, "interaction.search", "", details).await?;
     Ok(Json(InteractionPage::of(&page)))
 }
 
@@ -257,8 +258,18 @@ pub(crate) async fn detail(
     user: User,
     Named(id): Named<InteractionId>,
 ) -> Result<Json<InteractionDetail>, ApiError> {
+    view(&app, &user.0, &user.scope(), id).await.map(Json)
+}
+
+/// What there is to see of an interaction for whoever has this scope; written down.
+pub(crate) async fn view(
+    app: &App,
+    person: &Person,
+    scope: &Scope,
+    id: InteractionId,
+) -> Result<InteractionDetail, ApiError> {
     let mut db = app.database.read().await?;
-    if !may_see(&mut db, &user.scope(), id).await? {
+    if !may_see(&mut db, scope, id).await? {
         return Err(ApiError::not_found());
     }
     let this = interactions::by_id(&mut db, id).await?.ok_or_else(ApiError::not_found)?;
@@ -267,31 +278,31 @@ pub(crate) async fn detail(
     let owned = recordings::of_interaction(&mut db, id).await?;
     let media_files = media_files(&mut db, &this, &log, owned).await?;
     drop(db);
-    record(&app, &user, "interaction.view", &id.to_string(), serde_json::Value::Null).await?;
+    record(app, person, "interaction.view", &id.to_string(), serde_json::Value::Null).await?;
     let gap = |gap: &interactions::Gap| GapView {
         kind: gap.kind.as_str(),
         dn: Some(gap.dn.clone()).filter(|dn| !dn.is_empty()),
         reason: gap.reason.clone(),
     };
-    Ok(Json(InteractionDetail {
+    Ok(InteractionDetail {
         summary: summary(&this),
         media_files,
         gaps: this.gaps.iter().map(gap).collect(),
         attached: attached(&log),
         event_history: history(&this, &log),
-    }))
+    })
 }
 
 /// Writes down what a person did.
 pub(crate) async fn record(
     app: &App,
-    user: &User,
+    person: &Person,
     action: &str,
     object: &str,
     details: serde_json::Value,
 ) -> Result<(), ApiError> {
     let mut write = app.database.write().await?;
-    let actor = &user.0.login;
+    let actor = &person.login;
     audit::append(&mut write, &audit::Record { at: Timestamp::now(), actor, action, object, details })
         .await?;
     write.commit().await?;

@@ -38,6 +38,8 @@ use utoipa::OpenApi;
         single_sign_on::token,
         desktops::list,
         history::list,
+        history::detail,
+        history::play,
         updates::serve,
         uploads::options,
         uploads::create,

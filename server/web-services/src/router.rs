@@ -40,7 +40,8 @@ pub fn router(app: App) -> Router {
         .merge(updates::routes())
         .merge(uploads::routes())
         .merge(manifests::routes())
-        .merge(media::routes());
+        .merge(media::routes())
+        .merge(history::media_routes());
     timed
         .merge(streaming)
         .fallback(console::serve)

@@ -17,6 +17,7 @@ mod network;
 mod network_faults;
 mod other_hosts;
 mod outage;
+mod own_recordings;
 mod package;
 mod package_server;
 mod package_update;

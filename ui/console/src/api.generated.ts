@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v2/desktop/media/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The media of one recording of the agent's own interactions; mutual TLS and the token of the sign-in at this desktop. */
+        get: operations["own_media"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/desktop/recordings": {
         parameters: {
             query?: never;
@@ -13,6 +30,23 @@ export interface paths {
         };
         /** The agent's own interactions, newest first; mutual TLS and the token of the sign-in at this desktop. */
         get: operations["own_recordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/desktop/recordings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of the agent's own interactions; mutual TLS and the token of the sign-in at this desktop. */
+        get: operations["own_recording"];
         put?: never;
         post?: never;
         delete?: never;
@@ -862,6 +896,71 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    own_media: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description `Bearer` and the token of the sign-in */
+                Authorization: string;
+            };
+            path: {
+                /** @description The recording */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description WAV (PCM 16-bit, 8 kHz, left agent, right customer) or fragmented MP4 */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The range asked for */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No device certificate, or nobody is signed in with this token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The site does not show agents their recordings */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No such recording, or not of their interactions */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No such range */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     own_recordings: {
         parameters: {
             query?: never;
@@ -899,6 +998,59 @@ export interface operations {
             };
             /** @description The site does not show agents their recordings */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    own_recording: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description `Bearer` and the token of the sign-in */
+                Authorization: string;
+            };
+            path: {
+                /** @description The interaction */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The interaction */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InteractionDetail"];
+                };
+            };
+            /** @description No device certificate, or nobody is signed in with this token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The site does not show agents their recordings */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No such interaction, or not theirs */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -80,6 +80,41 @@ try {
     await open('history', 'idle', `&history=${kind}`);
     await look();
   }
+  // A recording of one's own, by the keyboard: opened, played, sought in, closed; and what a page says that cannot.
+  const slider = page.locator('.player input');
+  for (const kind of ['failing', 'loading', 'broken', 'full']) {
+    await open('history', 'idle', `&replay=${kind}`);
+    await page.getByRole('button', { name: /^Play:/ }).first().press('Enter');
+    if (kind === 'failing') await page.getByRole('alert').waitFor();
+    else await page.locator('.player').waitFor();
+    if (kind === 'loading') await page.locator('.player [role=status]').waitFor();
+    if (kind === 'broken') await page.locator('.player [role=alert]').waitFor();
+    if (kind === 'full') await page.getByRole('button', { name: 'Play', exact: true }).and(page.locator(':enabled')).waitFor();
+    await look();
+  }
+  expect('the focus is on what is played', await page.evaluate(() => document.activeElement?.id === 'player-title'));
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.querySelector('.player input').valueAsNumber > 1500);
+  name = `${name}-playing`;
+  await look();
+  await page.getByRole('button', { name: 'Pause', exact: true }).press('Enter');
+  await page.keyboard.press('Tab');
+  const before = await slider.evaluate((input) => input.valueAsNumber);
+  await page.keyboard.press('ArrowRight');
+  expect('an arrow seeks five seconds', (await slider.evaluate((input) => input.valueAsNumber)) === before + 5000);
+  await page.keyboard.press('End');
+  await page.waitForFunction(() => document.querySelector('.player .number').innerText === '0:20 / 0:20');
+  await page.keyboard.press('Home');
+  expect('the beginning is sought', (await slider.inputValue()) === '0');
+  await page.getByRole('button', { name: 'Close' }).press('Enter');
+  expect('the focus goes back to what was played', await page.evaluate(() => document.activeElement?.id.startsWith('play-')));
+  await open('history', 'idle', '&lang=de&replay=broken');
+  await page.getByRole('button', { name: /^Abspielen:/ }).first().press('Enter');
+  await page.locator('.player [role=alert]').waitFor();
+  await look();
+
   await open('settings', 'idle');
   await look();
   for (const [path, mock] of [['workspace', 'blended'], ['health', 'failing'], ['history', 'idle'], ['settings', 'idle'], ['workspace', 'not-enrolled']]) {

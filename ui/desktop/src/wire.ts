@@ -88,6 +88,8 @@ export type Ask =
   | { do: 'agent'; ask: 'call'; interaction: string; action: CallAction }
   | { do: 'agent'; ask: 'recording'; interaction: string; action: RecordingAction; reason: string }
   | { do: 'history'; cursor?: string }
+  | { do: 'play'; interaction: string }
+  | { do: 'piece'; recording: string; from: number; most: number }
   | { do: 'quit'; now: boolean };
 
 export type Language = 'en' | 'de';
@@ -113,3 +115,9 @@ export interface HistoryItem {
   screen: string;
 }
 export interface HistoryPage { items: HistoryItem[]; next?: string | null }
+
+/** What there is to replay of an interaction; times in milliseconds, as `agent-core/wire/src/local.rs` says. */
+export interface ReplayFile { id: string; kind: string; offsetMs: number; fromMs: number; toMs: number | null }
+export interface Replay { files: ReplayFile[] }
+/** `data`: base64. */
+export interface ReplayPiece { total: number; data: string }

@@ -17,9 +17,10 @@ use axum::{
     routing::get,
 };
 use futures_util::stream;
-use hindsight_search::may_see_recording;
+use hindsight_search::{Scope, may_see_recording};
 use hindsight_store::{
     audit::{self, Record},
+    persons::Person,
     recordings::{self, Recording},
 };
 use hindsight_wire::{RecordingId, Timestamp};
@@ -76,7 +77,18 @@ pub async fn media(
     Path(id): Path<RecordingId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (recording, rendering) = opened(&app, &user, id).await?;
+    replay(&app, &user.0, &user.scope(), id, &headers).await
+}
+
+/// The media of one recording for whoever has this scope, as far as the headers ask for it.
+pub(crate) async fn replay(
+    app: &App,
+    person: &Person,
+    scope: &Scope,
+    id: RecordingId,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let (recording, rendering) = opened(app, person, scope, id).await?;
     let etag = etag(&recording);
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let len = rendering.len();
@@ -110,7 +122,7 @@ pub async fn peaks(
     State(app): State<App>,
     Path(id): Path<RecordingId>,
 ) -> Result<Response, ApiError> {
-    let (_, rendering) = opened(&app, &user, id).await?;
+    let (_, rendering) = opened(&app, &user.0, &user.scope(), id).await?;
     let Rendering::Voice(voice) = &*rendering else { return Err(ApiError::not_found()) };
     let peaks = voice.peaks().await.map_err(|error| rendering::unplayable(id, &error))?;
     let damaged: Vec<DamagedSpan> =
@@ -125,11 +137,16 @@ pub async fn peaks(
 }
 
 /// The recording, if this person may replay it, opened.
-async fn opened(app: &App, user: &User, id: RecordingId) -> Result<(Recording, Arc<Rendering>), ApiError> {
+async fn opened(
+    app: &App,
+    person: &Person,
+    scope: &Scope,
+    id: RecordingId,
+) -> Result<(Recording, Arc<Rendering>), ApiError> {
     let recording = {
         let mut db = app.database.read().await?;
         let found = recordings::by_id(&mut db, id).await?.ok_or_else(ApiError::not_found)?;
-        if !may_see_recording(&mut db, &user.scope(), id).await? {
+        if !may_see_recording(&mut db, scope, id).await? {
             return Err(ApiError::not_found());
         }
         found
@@ -138,22 +155,22 @@ async fn opened(app: &App, user: &User, id: RecordingId) -> Result<(Recording, A
         return Err(ApiError::conflict("not_ready", "this recording was cut off and is not repaired"));
     }
     let now = Instant::now();
-    if let Some(rendering) = app.open.get(user.0.id, id, now) {
+    if let Some(rendering) = app.open.get(person.id, id, now) {
         return Ok((recording, rendering));
     }
-    audited(app, user, id).await?;
-    let rendering = Arc::new(rendering::open(app, &recording, &user.0.login).await?);
-    app.open.put(user.0.id, id, rendering.clone(), now);
+    audited(app, person, id).await?;
+    let rendering = Arc::new(rendering::open(app, &recording, &person.login).await?);
+    app.open.put(person.id, id, rendering.clone(), now);
     Ok((recording, rendering))
 }
 
 /// No record, no replay.
-async fn audited(app: &App, user: &User, id: RecordingId) -> Result<(), ApiError> {
+async fn audited(app: &App, person: &Person, id: RecordingId) -> Result<(), ApiError> {
     let mut write = app.database.write().await?;
     let object = id.to_string();
     let record = Record {
         at: Timestamp::now(),
-        actor: &user.0.login,
+        actor: &person.login,
         action: "recording.play",
         object: &object,
         details: serde_json::Value::Null,

@@ -1,9 +1,10 @@
 // A recorder that is only played: the whole window with no server and no program around it.
-//   ?mock=recording         begins with this fixture; `?mock=…&lang=de&history=empty|failing|full`
+//   ?mock=recording         begins with this fixture; `?mock=…&lang=de&history=empty|failing|full&replay=full|failing|broken|loading`
 import type { Backend } from '../backend';
 import fixtures from '../fixtures/views.json';
 import type { Ask, Chosen, Interaction, Language, Settings, Status, View } from '../wire';
 import { history } from './history';
+import { piece, play } from './replay';
 
 const NOW = Date.parse(fixtures.now);
 const views = fixtures.views as unknown as Record<string, View>;
@@ -55,6 +56,10 @@ export class Mock implements Backend {
         return null;
       case 'history':
         return history(this.asked.get('history') ?? 'full', ask.cursor, NOW);
+      case 'play':
+        return play(this.asked.get('replay') ?? 'full');
+      case 'piece':
+        return piece(ask.recording, ask.from, ask.most);
       case 'agent':
         return this.change((next) => act(next, ask, new Date(this.now()).toISOString()));
       case 'quit':

@@ -57,7 +57,12 @@ export const de: Words = {
     title: 'Ihre Aufnahmen', started: 'Beginn', number: 'Nummer', length: 'Dauer', voice: 'Sprache', screen: 'Bildschirm', more: 'Mehr zeigen',
     none: 'Noch keine Aufnahmen.', loading: 'Lädt …', running: 'läuft',
     states: { complete: 'Vollständig', partial: 'Unvollständig', missing: 'Fehlt', pending: 'Unterwegs', none: 'Nicht aufgenommen' },
-    shut: 'Ihre Rolle erlaubt es nicht, eigene Aufnahmen zu sehen.',
+    shut: 'Ihre Rolle erlaubt es nicht, eigene Aufnahmen zu sehen.', play: 'Abspielen', opening: 'Die Aufnahme wird geöffnet …',
+  },
+  player: {
+    play: 'Abspielen', pause: 'Pause', close: 'Schließen', position: 'Stelle', loading: 'Lädt …', noVoice: 'Die Sprache lässt sich nicht abspielen:',
+    noSound: 'Dieser Rechner gibt keinen Ton aus: schließen Sie Kopfhörer oder Lautsprecher an und spielen Sie noch einmal ab.',
+    screens: 'Der Bildschirm wurde auch aufgenommen. Er ist in der Konsole zu sehen.',
   },
   health: {
     title: 'Zustand', well: 'Alles funktioniert.', problems: 'Probleme', since: 'seit', detail: 'Meldung:',

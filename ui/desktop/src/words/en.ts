@@ -70,7 +70,12 @@ export const en = {
     title: 'Your recordings', started: 'Started', number: 'Number', length: 'Length', voice: 'Voice', screen: 'Screen', more: 'Show more',
     none: 'No recordings yet.', loading: 'Loading…', running: 'running',
     states: { complete: 'Complete', partial: 'Incomplete', missing: 'Missing', pending: 'Arriving', none: 'Not recorded' } as Record<string, string>,
-    shut: 'Your role does not include seeing your own recordings.',
+    shut: 'Your role does not include seeing your own recordings.', play: 'Play', opening: 'Opening the recording…',
+  },
+  player: {
+    play: 'Play', pause: 'Pause', close: 'Close', position: 'Position', loading: 'Loading…', noVoice: 'The voice cannot be played:',
+    noSound: 'This computer plays no sound: connect headphones or speakers, then play again.',
+    screens: 'The screen was recorded too. It can be seen in the console.',
   },
   health: {
     title: 'Health', well: 'Everything works.', problems: 'Problems', since: 'since', detail: 'Says:',
