@@ -8,7 +8,7 @@ use hindsight_link::Identity;
 use hindsight_model::event::What;
 use hindsight_store::{agent_states, desktops};
 use hindsight_wire::{
-    CaptureId, InteractionId, PersonId, Timestamp,
+    CaptureId, InteractionId, PersonId, RecordingId, Timestamp,
     agent::{
         AgentAction, AgentEvent, CallAction, InteractionView, Problem, ProblemKind, Progress, RecordingState,
         Resume,
@@ -299,12 +299,26 @@ async fn an_agent_lists_their_own_interactions_at_their_desktop_when_the_site_al
     let client = desktop.http_client().unwrap();
     let own = || answer(client.get(site.url(path)).bearer_auth(&token));
     assert_eq!(own().await.0, 403, "not unless the site says so");
+    let replay = format!("{path}/{call}");
+    let media = format!("/api/v2/desktop/media/{}", RecordingId::new());
+    for of in [&replay, &media] {
+        let answer = answer(client.get(site.url(of)).bearer_auth(&token)).await;
+        assert_eq!(answer.0, 403, "{of}: not unless the site says so");
+    }
     let file = hindsight_management::SiteFile::parse("[agent]\nown_recordings = true\n").unwrap();
     let plan = hindsight_management::plan_file(&site.database, file).await.unwrap();
     hindsight_management::apply(&site.database, &plan, "test", "", Timestamp::now()).await.unwrap();
     let (status, page) = own().await;
     assert_eq!((status, &page["items"][0]["id"]), (200, &json!(call.to_string())));
-    assert_eq!(answer(client.get(site.url(path))).await.0, 401, "a certificate alone is nobody");
+    let (status, detail) = answer(client.get(site.url(&replay)).bearer_auth(&token)).await;
+    assert_eq!((status, &detail["id"]), (200, &json!(call.to_string())));
+    let nobodys = format!("{path}/{}", InteractionId::new());
+    for of in [&nobodys, &media] {
+        assert_eq!(answer(client.get(site.url(of)).bearer_auth(&token)).await.0, 404, "{of}: there is none");
+    }
+    for of in [path, &replay, &media] {
+        assert_eq!(answer(client.get(site.url(of))).await.0, 401, "{of}: a certificate alone is nobody");
+    }
     let other = site.device(DeviceKind::Desktop).await.http_client().unwrap();
     assert_eq!(
         answer(other.get(site.url(path)).bearer_auth(&token)).await.0,
