@@ -238,7 +238,7 @@ impl Drop for Session {
         for _ in 0..50 {
             let left = self.processes("").unwrap_or_default();
             if left.is_empty() {
-                return;
+                return self.unmount();
             }
             for pid in left {
                 // SAFETY: a plain system call; the process was started in this session, whose home nobody else has.
@@ -247,6 +247,18 @@ impl Drop for Session {
             std::thread::sleep(Duration::from_millis(20));
         }
         eprintln!("processes of the session in {:?} do not end", self.home);
+    }
+}
+
+impl Session {
+    /// The document portal, which playing sound starts, leaves a dead mount, and a folder that cannot be removed.
+    fn unmount(&self) {
+        use std::os::unix::ffi::OsStrExt as _;
+        let place = self.home.join("run/doc");
+        if let Ok(place) = std::ffi::CString::new(place.as_os_str().as_bytes()) {
+            // SAFETY: a plain system call with a string that ends; where nothing is mounted, it does nothing.
+            unsafe { libc::umount2(place.as_ptr(), libc::MNT_DETACH) };
+        }
     }
 }
 
