@@ -52,7 +52,7 @@ async fn a_supervisor_finds_the_call_and_replays_voice_and_screen_in_step() -> R
     let events = seen["events"].as_array().context("events")?;
     let sessions = events
         .iter()
-        .filter(|text| text.as_str().is_some_and(|t| t.to_lowercase().starts_with("media session")));
+        .filter(|text| text.as_str().is_some_and(|t| t.to_lowercase().starts_with("the voices' connections")));
     assert_eq!(sessions.count(), 1, "{events:?}");
 
     what_is_damaged_is_told_and_the_rest_is_replayed(&f, &asked).await?;
