@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -305,7 +306,13 @@ impl Site {
 
     /// An HTTP client that trusts this site's CA and nothing else.
     pub fn http(&self) -> Result<reqwest::Client> {
+        self.http_from(None)
+    }
+
+    /// The same from this address of this host.
+    pub fn http_from(&self, address: Option<IpAddr>) -> Result<reqwest::Client> {
         Ok(reqwest::Client::builder()
+            .local_address(address)
             .tls_certs_only([self.authority()?])
             .no_proxy()
             // A name that only a test's proxy knows; an address is left as it is.

@@ -27,7 +27,7 @@ static NOBODY: LazyLock<String> = LazyLock::new(|| password::hash(&password::one
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     /// Unknown login or wrong password; never said which.
-    #[error("login or password is wrong")]
+    #[error("user name or password is wrong")]
     Refused,
     /// Too many wrong passwords.
     #[error("too many wrong passwords; try again after {0}")]

@@ -32,7 +32,7 @@ pub fn routes() -> Router<App> {
     request_body(content = Object, description = "`login`, `password`, `dn` (absent: the person's own)"),
     responses(
         (status = 200, description = "`token` for the link, `person`, `dn`", body = Object),
-        (status = 401, description = "No device certificate, or login or password is wrong", body = ErrorBody),
+        (status = 401, description = "No device certificate, or user name or password is wrong", body = ErrorBody),
         (status = 422, description = "There is no such DN, or the person has none of their own", body = ErrorBody),
         (status = 429, description = "Too many attempts", body = ErrorBody),
     ))]

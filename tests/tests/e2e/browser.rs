@@ -50,9 +50,9 @@ async fn a_supervisor_finds_the_call_and_replays_voice_and_screen_in_step() -> R
     assert!((1.7..2.3).contains(&number("speed")?), "double speed");
     // One line for the sessions of both legs.
     let events = seen["events"].as_array().context("events")?;
-    let sessions = events
-        .iter()
-        .filter(|text| text.as_str().is_some_and(|t| t.to_lowercase().starts_with("the voices' connections")));
+    let sessions = events.iter().filter(|text| {
+        text.as_str().is_some_and(|t| t.to_lowercase().starts_with("the voices' connections"))
+    });
     assert_eq!(sessions.count(), 1, "{events:?}");
 
     what_is_damaged_is_told_and_the_rest_is_replayed(&f, &asked).await?;

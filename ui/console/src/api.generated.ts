@@ -1083,7 +1083,7 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
-            /** @description No device certificate, or login or password is wrong */
+            /** @description No device certificate, or user name or password is wrong */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1965,7 +1965,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionView"];
                 };
             };
-            /** @description Login or password is wrong */
+            /** @description User name or password is wrong */
             401: {
                 headers: {
                     [name: string]: unknown;

@@ -100,7 +100,7 @@ fn view(person: &Person, csrf_token: String) -> SessionView {
 /// Sign in.
 #[utoipa::path(post, path = "/api/v2/session", tag = "session", request_body = SignInRequest, responses(
     (status = 200, description = "Signed in; the cookie is set", body = SessionView),
-    (status = 401, description = "Login or password is wrong", body = ErrorBody),
+    (status = 401, description = "User name or password is wrong", body = ErrorBody),
     (status = 403, description = "The person has no role", body = ErrorBody),
     (status = 429, description = "Too many attempts", body = ErrorBody),
 ))]
@@ -170,7 +170,7 @@ pub(crate) async fn authenticate(
 fn refusal(error: SignInError, now: Timestamp) -> ApiError {
     match error {
         SignInError::Refused => {
-            ApiError::new(StatusCode::UNAUTHORIZED, "wrong_credentials", "login or password is wrong")
+            ApiError::new(StatusCode::UNAUTHORIZED, "wrong_credentials", "user name or password is wrong")
         }
         SignInError::Locked(until) => {
             let wait = u64::try_from(until.ms_since(now)).unwrap_or_default();
