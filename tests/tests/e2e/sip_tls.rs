@@ -6,7 +6,7 @@ use hindsight_tests::{
     console::media,
     phone::Seat,
     process::{Program, run},
-    scenario::{CUSTOMER_DN, talk},
+    scenario::{AGENT_DN, CUSTOMER_DN, talk},
     speech::Wave,
 };
 use std::{process::Command, time::Duration};
@@ -63,6 +63,11 @@ async fn a_call_of_phones_by_tls_is_recorded_and_nothing_of_it_is_read_on_the_li
         println!("{played}: {found:?}");
         ensure!(found.coefficient >= 0.95, "{played}: {found:?}");
     }
+    // A phone that is gone without a word is not there: no fault of the site's.
+    agent.program.kill();
+    let agent_number = format!("sip:{AGENT_DN}@{}", customer.registrar);
+    customer.dial(&agent_number).await?;
+    customer.program.wait_for_log("480 Temporarily Unavailable", Duration::from_secs(10)).await?;
     drop((agent, customer));
     tshark.signal(libc::SIGINT);
     tshark.wait(Duration::from_secs(10)).await?;

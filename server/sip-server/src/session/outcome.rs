@@ -26,8 +26,13 @@ impl Session {
             }
             Event::TimedOut { transaction } => (None, StatusCode::REQUEST_TIMEOUT.as_u16(), transaction),
             Event::TransportFailed { transaction, reason } => {
-                tracing::debug!(%reason, "request not sent");
-                (None, StatusCode::SERVICE_UNAVAILABLE.as_u16(), transaction)
+                tracing::info!(leg = ?out.leg, %reason, "request not sent");
+                // A phone that cannot be reached is not there; of everything else it is as if 503 had come.
+                let status = match (out.leg, out.kind) {
+                    (Leg::Callee(_), Kind::Invite) => StatusCode::TEMPORARILY_UNAVAILABLE,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                (None, status.as_u16(), transaction)
             }
             Event::Request { .. }
             | Event::Cancelled { .. }
