@@ -101,17 +101,56 @@ pub fn find(played: &[f32], recorded: &[f32]) -> Match {
     Match { lag, coefficient: coefficient_at(played, recorded, lag) }
 }
 
+/// Samples compared at a time by [`follow`], and how much apart from the one before a piece may come: where the machine
+/// stands still for a moment, a phone is silent for it and goes on where it was, or catches up in small steps.
+const PIECE: usize = 8_000;
+const LATER: i64 = 4_000;
+/// No more than this is lost that way altogether, samples.
+const MOST_LATER: i64 = 8_000;
+/// Nor does it come earlier than it began by more than this, samples.
+const EARLIER: i64 = 400;
+
+/// As [`find`]; where a single lag does not explain the recording, piece by piece. The lag is that of the first piece.
+pub fn follow(played: &[f32], recorded: &[f32]) -> Match {
+    let whole = find(played, recorded);
+    if whole.coefficient >= 0.95 {
+        return whole;
+    }
+    let first = find(&played[..played.len().min(2 * PIECE)], recorded).lag;
+    let (mut lag, mut sums) = (first, [0.0f64; 3]);
+    for (n, piece) in (0i64..).zip(played.chunks(PIECE)) {
+        let start = n * PIECE as i64;
+        let at = |lag: i64| products(piece, recorded, start + lag);
+        let score = |lag: i64| coefficient(at(lag));
+        let here = score(lag);
+        let around = (lag - LATER).max(first - EARLIER)..=(lag + LATER).min(first + MOST_LATER);
+        let better = around.max_by(|&a, &b| score(a).total_cmp(&score(b)));
+        lag = better.filter(|&better| score(better) > here.max(0.5)).unwrap_or(lag);
+        sums.iter_mut().zip(at(lag)).for_each(|(sum, product)| *sum += product);
+    }
+    Match { lag: first, coefficient: coefficient(sums) }
+}
+
 fn coefficient_at(played: &[f32], recorded: &[f32], lag: i64) -> f64 {
+    coefficient(products(played, recorded, lag))
+}
+
+fn coefficient([xy, xx, yy]: [f64; 3]) -> f64 {
+    if xx == 0.0 || yy == 0.0 { 0.0 } else { xy / (xx * yy).sqrt() }
+}
+
+/// Sums of the products of both and of the squares of each, over the overlap.
+fn products(played: &[f32], recorded: &[f32], lag: i64) -> [f64; 3] {
     let from = lag.max(0) as usize;
     let skip = (-lag).max(0) as usize;
-    let (Some(recorded), Some(played)) = (recorded.get(from..), played.get(skip..)) else { return 0.0 };
+    let (Some(recorded), Some(played)) = (recorded.get(from..), played.get(skip..)) else { return [0.0; 3] };
     let (mut xy, mut xx, mut yy) = (0.0f64, 0.0f64, 0.0f64);
     for (&x, &y) in played.iter().zip(recorded) {
         xy += f64::from(x) * f64::from(y);
         xx += f64::from(x) * f64::from(x);
         yy += f64::from(y) * f64::from(y);
     }
-    if xx == 0.0 || yy == 0.0 { 0.0 } else { xy / (xx * yy).sqrt() }
+    [xy, xx, yy]
 }
 
 /// Where Debian keeps the prompts of `asterisk-core-sounds-en-wav`: recorded human speech, 8 kHz, mono.
@@ -164,5 +203,19 @@ mod tests {
         let late = find(&played, &played[500..]);
         assert_eq!(late.lag, -500);
         assert!(find(&played, &noise(8000, 2)).coefficient < 0.2);
+    }
+
+    #[test]
+    fn a_phone_that_stood_still_is_followed_and_one_that_says_something_else_is_not() {
+        let (played, other) = (noise(40_000, 1), noise(40_000, 2));
+        let mut recorded = vec![0.0; 40];
+        recorded.extend(&played[..17_000]);
+        recorded.extend([0.0; 1_640]);
+        recorded.extend(&played[17_000..]);
+        assert!(find(&played, &recorded).coefficient < 0.8);
+        let found = follow(&played, &recorded);
+        assert_eq!(found.lag, 40);
+        assert!(found.coefficient >= 0.95, "{found:?}");
+        assert!(follow(&other, &recorded).coefficient < 0.3);
     }
 }

@@ -19,7 +19,7 @@ pub fn follows(wave: &Wave, channel: usize, played: &Path) -> Result<speech::Mat
     let recorded = wave.channels.get(channel).context("a track is missing")?;
     let played = Wave::read(played)?;
     let spoken = played.channels.first().context("no speech")?;
-    Ok(speech::find(&spoken[..spoken.len().min(recorded.len())], recorded))
+    Ok(speech::follow(&spoken[..spoken.len().min(recorded.len())], recorded))
 }
 
 /// Row 2: each voice on its own track, in step, as long as the call, every packet there.
