@@ -307,6 +307,10 @@ mod tests {
         assert!(pool.is_lost(address(2)) && !pool.is_lost(address(1)) && !pool.is_lost(address(9)));
         assert_eq!(pool.answered(address(2), 200, None), Change::Found);
         assert_eq!(pool.answered(address(2), 200, None), Change::Same);
+        // It does not know yet whom to seal for, then it does.
+        for (status, change) in [(503, Change::Drains), (503, Change::Same), (200, Change::Found)] {
+            assert_eq!(pool.answered(address(2), status, None), change);
+        }
     }
 
     #[test]

@@ -113,3 +113,26 @@ impl fmt::Display for Destination {
         write!(f, "{} {}", self.protocol, self.addr)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_names_its_transport_and_port_and_a_secure_one_is_never_sent_in_the_clear() {
+        for (uri, expected) in [
+            ("sip:a@192.0.2.1", Some("UDP 192.0.2.1:5060")),
+            ("sip:a@192.0.2.1;transport=tcp", Some("TCP 192.0.2.1:5060")),
+            ("sip:a@192.0.2.1;transport=tls", Some("TLS 192.0.2.1:5061")),
+            ("sip:a@192.0.2.1:7;transport=TLS", Some("TLS 192.0.2.1:7")),
+            ("sips:a@192.0.2.1", Some("TLS 192.0.2.1:5061")),
+            ("sips:a@192.0.2.1;transport=tcp", Some("TLS 192.0.2.1:5061")),
+            ("sips:a@192.0.2.1;transport=udp", None),
+            ("sips:a@192.0.2.1;transport=sctp", None),
+            ("sip:a@192.0.2.1;transport=sctp", None),
+        ] {
+            let found = Destination::of_uri(&Uri::parse(uri).unwrap()).map(|found| found.to_string());
+            assert_eq!(found.as_deref(), expected, "{uri}");
+        }
+    }
+}
