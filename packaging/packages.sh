@@ -76,7 +76,7 @@ desktop_description=" Records the screens of the agent who is signed in while th
  recordings in a window that is made on demand."
 # What the linker cannot see: the tray's library is loaded when it is there; a key store and a bus belong to a session.
 desktop_depends="libayatana-appindicator3-1, hicolor-icon-theme"
-desktop_recommends="default-dbus-session-bus | dbus-session-bus, gnome-keyring | keepassxc, xdg-utils"
+desktop_recommends="default-dbus-session-bus | dbus-session-bus, gnome-keyring | keepassxc, xdg-utils, gstreamer1.0-libav | gstreamer1.0-plugins-bad"
 server_summary="Calls and screens of a contact centre: recorded, sealed, found, replayed"
 server_description=" SIP server, resource manager, media server, crypto server, recording
  processor and web services in one program, on one host or on several."

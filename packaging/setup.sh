@@ -8,14 +8,14 @@ set -euo pipefail
 build_packages=(build-essential pkg-config nasm cmake perl libxcb1-dev libxcb-randr0-dev libxcb-shm0-dev
     libpipewire-0.3-dev libclang1-14 libclang-common-14-dev minisign)
 demo_packages=(baresip-core asterisk-core-sounds-en-wav ffmpeg xvfb x11-utils x11-xserver-utils xterm openssl curl)
-test_packages=("${demo_packages[@]}" iproute2 sip-tester tshark faketime strace chromium python3-venv imagemagick sqlite3
+test_packages=("${demo_packages[@]}" iproute2 sip-tester linphone-cli tshark faketime strace chromium python3-venv imagemagick sqlite3
     python3-cryptography python3-pylibsrtp sway swaybg pipewire wireplumber xdg-desktop-portal xdg-desktop-portal-wlr dbus-daemon dbus-bin
-    fonts-dejavu-core gnome-keyring libsecret-tools openbox systemd webkit2gtk-driver xfce4-notifyd xfce4-panel
+    fonts-dejavu-core gnome-keyring gstreamer1.0-libav libsecret-tools openbox systemd webkit2gtk-driver xfce4-notifyd xfce4-panel
     xfce4-session xfwm4 xserver-xorg-core xserver-xorg-video-dummy)
 check_packages=(gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 ffmpeg)
 desktop_packages=(build-essential pkg-config libwebkit2gtk-4.1-dev libayatana-appindicator3-dev librsvg2-dev libxdo-dev)
 package_packages=(dpkg-dev binutils rpm)
-bench_packages=("${demo_packages[@]}" age rtpengine-daemon)
+bench_packages=("${demo_packages[@]}" age kamailio rtpengine-daemon sip-tester)
 
 cache="${HINDSIGHT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hindsight}"
 node_wanted=20

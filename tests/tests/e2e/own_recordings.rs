@@ -1,5 +1,5 @@
-//! An agent replays the voice of their own call in the desktop's window: from memory, with the server's leave, and nothing
-//! of it on a disk.
+//! An agent replays their own call in the desktop's window: voice and screen from memory, with the server's leave, and
+//! nothing of it on a disk.
 
 use crate::{
     fixture::Fixture,
@@ -7,6 +7,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hindsight_agent_core::scene::read_clock;
 use hindsight_link::Identity;
 use hindsight_local::{Client, socket_path};
 use hindsight_tests::{
@@ -30,13 +31,17 @@ use std::{
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// A picture is up to 200 ms old when it is recorded, and is painted ten times a second.
+const APART_MS: f64 = 700.0;
+/// The corner of the screen that the clock is in.
+const CORNER: (usize, usize) = (448, 192);
 
 #[tokio::test]
 async fn an_agent_replays_their_own_call_and_no_file_ever_holds_any_of_it() -> Result<()> {
     let mut f = Fixture::new("frame_rate = 5\n\n[agent]\nown_recordings = true\n");
     f.scenario.site.start().await?;
     let mut display = Display::start(f.dir(), 1280, 800).await?;
-    display.show("office", f.dir())?;
+    display.show("clock", f.dir())?;
     let session = Session::start(f.dir(), display).await?;
     let worked = work(&f, &session).await;
     if worked.is_err() {
@@ -123,47 +128,84 @@ async fn work(f: &Fixture, session: &Session) -> Result<()> {
     Ok(())
 }
 
-/// Played, paused, sought in by the keyboard and played again in the window.
+/// Played, paused, sought and played again in the window, with voice and picture at the same place.
 async fn replayed(window: &Driver, session: &Session) -> Result<()> {
     window.click("td.act button").await?;
     window.click(".bar-of-player button:not(:disabled)").await?;
-    let past = |from: f64| {
-        eventually("the voice", LIMIT, move || async move {
-            let at = position(window).await?;
-            ensure!(at >= from, "it is at {at}: {}", told(window).await?);
-            Ok(at)
-        })
-    };
-    // The clock of the replay is that of the samples heard: it stands still while there are none.
-    past(2500.0).await?;
+    let after = |from: f64| eventually("voice and picture", LIMIT, move || seen(window, from));
+    let first = after(2000.0).await?;
+    let second = after(first.at + 1500.0).await?;
     session.screenshot("desktop-replay")?;
+    second.fits(&first)?;
     window.click(".bar-of-player button").await?;
+    let paused = after(second.at).await?;
+    paused.fits(&first)?;
     for (key, by) in [("\u{E014}", 5000.0), ("\u{E012}", -5000.0)] {
         let wanted = position(window).await? + by;
         window.write(".bar-of-player input", key).await?;
-        let sought = position(window).await?;
-        ensure!((sought - wanted).abs() < 1.0, "at {sought} and not {wanted}");
+        let sought = eventually("the picture sought", LIMIT, || async {
+            let sought = seen(window, 0.0).await?;
+            ensure!((sought.at - wanted).abs() < 1.0, "at {} and not {wanted}", sought.at);
+            sought.fits(&first)?;
+            Ok(sought)
+        })
+        .await?;
+        println!("sought {by} ms: the picture is {:.0} ms apart", sought.apart(&first));
     }
-    let paused = position(window).await?;
+    let at = position(window).await?;
     window.click(".bar-of-player button").await?;
-    past(paused + 2000.0).await?;
-    let page = told(window).await?;
-    ensure!(page["notes"] == 0, "something is not played: {page}");
-    let page = page["text"].as_str().context("words")?.to_owned();
-    ensure!(page.contains("It can be seen in the console."), "nothing is said of the screen: {page}");
+    after(at + 800.0).await?.fits(&first)?;
+    let told = window.script("return document.querySelectorAll('.player .notice').length").await?;
+    ensure!(told == 0, "something is not played");
     Ok(())
 }
 
-/// Milliseconds of the call.
+/// Where the replay stands, and the clock in the picture that is shown.
+struct Seen {
+    at: f64,
+    clock: f64,
+}
+
+impl Seen {
+    fn apart(&self, other: &Seen) -> f64 {
+        (self.clock - other.clock) - (self.at - other.at)
+    }
+
+    fn fits(&self, other: &Seen) -> Result<()> {
+        let apart = self.apart(other);
+        ensure!(apart.abs() < APART_MS, "voice and picture are {apart} ms apart");
+        Ok(())
+    }
+}
+
 async fn position(window: &Driver) -> Result<f64> {
-    let at = window.script("return document.querySelector('.player input')?.valueAsNumber").await?;
+    let at = window.script("return document.querySelector('.player input').valueAsNumber").await?;
     at.as_f64().context("a position")
 }
 
-async fn told(window: &Driver) -> Result<Value> {
-    let script = "const player = document.querySelector('.player'); return { text: player?.innerText, \
-                  notes: player?.querySelectorAll('.notice').length }";
-    window.script(script).await
+/// Once the replay is past `from`.
+async fn seen(window: &Driver, from: f64) -> Result<Seen> {
+    let (width, height) = CORNER;
+    let script = format!(
+        "const [shown, slider] = ['canvas', 'input'].map((name) => document.querySelector(`.player ${{name}}`)); \
+         if (!shown || !slider) return {{ told: document.body.innerText }}; \
+         const corner = document.createElement('canvas'); [corner.width, corner.height] = [{width}, {height}]; \
+         const drawn = corner.getContext('2d', {{ willReadFrequently: true }}); drawn.drawImage(shown, 0, 0); \
+         const pixels = drawn.getImageData(0, 0, {width}, {height}).data; let luma = ''; \
+         for (let i = 0; i < pixels.length; i += 4) luma += String.fromCharCode((pixels[i] + pixels[i + 1] + pixels[i + 2]) / 3); \
+         return {{ at: slider.valueAsNumber, luma: btoa(luma), width: shown.width, seen: shown.checkVisibility(), \
+         told: document.querySelector('.player').innerText }}"
+    );
+    let mut page = window.script(&script).await?;
+    let luma = page.as_object_mut().and_then(|page| page.remove("luma"));
+    ensure!(page["width"] == 1280 && page["seen"] == true, "no picture: {page}");
+    let at = page["at"].as_f64().context("a position")?;
+    ensure!(at >= from, "it is {page}");
+    let luma = BASE64_STANDARD.decode(luma.as_ref().and_then(Value::as_str).context("a picture")?)?;
+    let now = hindsight_wire::Timestamp::now().0 / 1000;
+    let clock =
+        read_clock(&luma, width, now.try_into()?).with_context(|| format!("no clock in it: {page}"))?;
+    Ok(Seen { at, clock: clock as f64 })
 }
 
 /// `strace` of everything that the desktop's programs write from now on.
@@ -304,15 +346,15 @@ fn session_token(session: &Session) -> Result<String> {
     Ok(kept["token"].as_str().context("token")?.to_owned())
 }
 
-/// The replay is in the audit log, and in the one of the keys: once, however often it was sought in.
+/// The replay is in the audit log, and in the one of the keys: once for each recording, however often it was sought in.
 fn written_down(data: &Path) -> Result<()> {
     let query = "SELECT action FROM audit WHERE actor = 'ann' ORDER BY position";
     let database = data.join("store/hindsight.db");
     let rows = String::from_utf8(run(Command::new("sqlite3").arg("-readonly").arg(database).arg(query))?)?;
     let count = |action: &str| rows.lines().filter(|row| *row == action).count();
-    assert_eq!((count("interaction.view"), count("recording.play")), (1, 1), "{rows}");
+    assert_eq!((count("interaction.view"), count("recording.play")), (1, 2), "{rows}");
     let keys = fs::read_to_string(data.join("crypto/audit.jsonl"))?;
     let given = keys.lines().filter(|line| line.contains("\"ann\"") && line.contains("granted")).count();
-    ensure!(given == 1, "{given} keys were given for the agent");
+    ensure!(given == 2, "{given} keys were given for the agent");
     Ok(())
 }

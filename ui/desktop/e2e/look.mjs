@@ -88,8 +88,11 @@ try {
     if (kind === 'failing') await page.getByRole('alert').waitFor();
     else await page.locator('.player').waitFor();
     if (kind === 'loading') await page.locator('.player [role=status]').waitFor();
-    if (kind === 'broken') await page.locator('.player [role=alert]').waitFor();
-    if (kind === 'full') await page.getByRole('button', { name: 'Play', exact: true }).and(page.locator(':enabled')).waitFor();
+    if (kind === 'broken') await page.locator('.player [role=alert]').nth(1).waitFor();
+    if (kind === 'full') {
+      await page.getByRole('button', { name: 'Play', exact: true }).and(page.locator(':enabled')).waitFor();
+      await page.getByRole('img', { name: 'Screen 1' }).waitFor();
+    }
     await look();
   }
   expect('the focus is on what is played', await page.evaluate(() => document.activeElement?.id === 'player-title'));
@@ -112,7 +115,7 @@ try {
   expect('the focus goes back to what was played', await page.evaluate(() => document.activeElement?.id.startsWith('play-')));
   await open('history', 'idle', '&lang=de&replay=broken');
   await page.getByRole('button', { name: /^Abspielen:/ }).first().press('Enter');
-  await page.locator('.player [role=alert]').waitFor();
+  await page.locator('.player [role=alert]').nth(1).waitFor();
   await look();
 
   await open('settings', 'idle');

@@ -1,6 +1,7 @@
-// The replay of one interaction: its voices by one clock, which is that of the interaction.
+// The replay of one interaction: its voices and screens by one clock, which is that of the interaction.
 import type { ReplayFile } from '../wire';
 import type { Read } from './bytes';
+import { NoDecoder, Screen } from './screen';
 import { Voice } from './voice';
 
 /** A recording is opened so long before its turn, milliseconds. */
@@ -8,18 +9,26 @@ const BEFORE = 5000;
 /** This near its end a recording is over, seconds. */
 const NEARLY = 0.05;
 
-export type Note = { kind: 'noVoice'; reason: string } | { kind: 'noSound' };
+export type Note = { kind: 'noVoice' | 'noScreen'; reason: string } | { kind: 'noDecoder' | 'noSound' };
 
-/** One recording of the interaction. */
+/** One recording of the interaction. A capture may have begun before it and go on after it. */
 export class Part {
   state = $state<'closed' | 'opening' | 'open' | 'failed'>('closed');
   /** Milliseconds of the interaction. */
   last = $state(0);
   readonly first: number;
+  /** Where its pictures are painted; they come later than they are wanted at times. */
+  canvas: HTMLCanvasElement | null = null;
+  painted = $state(false);
 
-  constructor(readonly file: ReplayFile, readonly voice: Voice) {
+  constructor(readonly file: ReplayFile, readonly of: Voice | Screen) {
     this.first = file.offsetMs + file.fromMs;
     this.last = file.offsetMs + (file.toMs ?? file.fromMs);
+  }
+
+  /** Seconds of its media. */
+  seconds(at: number): number {
+    return (at - this.file.offsetMs) / 1000;
   }
 }
 
@@ -36,16 +45,17 @@ export class Player {
   private before: number | null = null;
 
   constructor(files: ReplayFile[], read: (recording: string) => Read) {
-    this.parts = files.filter((file) => file.kind === 'voice').map((file) => new Part(file, new Voice(read(file.id))));
+    this.parts = files.map((file) => new Part(file, file.kind === 'voice' ? new Voice(read(file.id)) : new Screen(read(file.id))));
     this.begin = Math.min(...this.parts.map((part) => part.first));
     this.at = this.begin;
     this.measure();
   }
 
-  /** The clock stands in it. A recording of unknown length is opened to learn it. */
+  /** The clock stands in it. */
   runs(part: Part): boolean {
+    // A recording of unknown length is opened to learn it. At the very end the last picture stays.
     const unknown = part.file.toMs === null && part.state !== 'open';
-    return this.at >= part.first && (this.at < part.last || unknown);
+    return this.at >= part.first && (this.at < part.last || unknown || (this.at >= this.end && part.last >= this.end));
   }
 
   /** To be called again and again. */
@@ -56,19 +66,23 @@ export class Player {
     for (const part of this.parts) {
       const soon = this.at < part.first && this.at >= part.first - BEFORE;
       if (part.state === 'closed' && (this.runs(part) || soon)) void this.open(part);
-      if (part.state === 'open') this.hear(part, now);
+      if (part.state !== 'open') continue;
+      if (part.of instanceof Voice) this.hear(part, part.of, now);
+      else this.see(part, part.of);
     }
-    this.loading = this.parts.some((part) => part.state === 'opening' && this.runs(part));
+    this.loading = this.parts.some((part) => this.runs(part) && (part.state === 'opening' || this.awaited(part)));
   }
 
   /** From a person's hand: only then may a page make sounds. */
   toggle() {
     if (this.playing) return this.halt();
     if (this.at >= this.end) this.at = this.begin;
-    this.notes = [];
-    for (const part of this.parts) if (part.state === 'failed') part.state = 'closed';
+    this.notes = this.notes.filter(({ kind }) => kind === 'noDecoder');
+    for (const part of this.parts) {
+      if (part.state === 'failed' && !(part.of instanceof Screen && this.notes.length > 0)) part.state = 'closed';
+    }
     this.playing = true;
-    const rate = this.parts.map((part) => part.voice.rate).find((rate) => rate > 0);
+    const rate = this.voices.map((voice) => voice.rate).find((rate) => rate > 0);
     try {
       // At the voice's own rate pieces fit together without a click.
       this.context ??= new AudioContext(rate ? { sampleRate: rate } : {});
@@ -80,34 +94,49 @@ export class Player {
 
   seek(to: number) {
     this.at = Math.min(Math.max(to, this.begin), this.end);
-    for (const { voice } of this.parts) voice.stop();
+    for (const voice of this.voices) voice.stop();
   }
 
   destroy() {
     this.halt();
+    for (const { of } of this.parts) if (of instanceof Screen) of.close();
     void this.context?.close();
   }
 
   private halt() {
     this.playing = false;
-    for (const { voice } of this.parts) voice.stop();
+    for (const voice of this.voices) voice.stop();
     void this.context?.suspend();
   }
 
-  /** The clock is the voice that is heard, else time itself. */
+  private get voices(): Voice[] {
+    return this.parts.map(({ of }) => of).filter((of) => of instanceof Voice);
+  }
+
+  /** Its picture has not come. */
+  private awaited({ of, state, painted }: Part): boolean {
+    return of instanceof Screen && state === 'open' && !painted;
+  }
+
+  /** The clock is the voice that is heard, else time itself; where there is no voice the first picture is waited for. */
   private move(passed: number, now: number) {
-    const leader = this.parts.find((part) => this.runs(part) && this.leads(part, now));
-    if (!leader) this.at += passed;
-    else if (leader.voice.playing) {
-      const { at, length } = leader.voice;
-      this.at = at >= length - NEARLY ? leader.last : leader.file.offsetMs + at * 1000;
+    for (const part of this.parts) {
+      if (!(part.of instanceof Voice) || !this.runs(part) || !this.leads(part, part.of, now)) continue;
+      const { at, length, playing } = part.of;
+      if (playing) this.at = at >= length - NEARLY ? part.last : part.file.offsetMs + at * 1000;
+      return this.finish();
     }
+    if (!this.loading) this.at += passed;
+    this.finish();
+  }
+
+  private finish() {
     if (this.at < this.end) return;
     this.at = this.end;
     this.halt();
   }
 
-  private leads({ state, voice }: Part, now: number): boolean {
+  private leads({ state }: Part, voice: Voice, now: number): boolean {
     if (state === 'failed' || state === 'closed' || !this.context || this.silent) return false;
     if (!voice.deaf(now)) return true;
     voice.stop();
@@ -122,9 +151,9 @@ export class Player {
   private async open(part: Part) {
     part.state = 'opening';
     try {
-      await part.voice.open();
+      await part.of.open();
       part.state = 'open';
-      part.last = part.file.offsetMs + (part.file.toMs ?? part.voice.length * 1000);
+      part.last = part.file.offsetMs + (part.file.toMs ?? part.of.length * 1000);
       this.measure();
     } catch (reason) {
       this.fails(part, reason);
@@ -135,19 +164,33 @@ export class Player {
     this.end = Math.max(this.begin, ...this.parts.map((part) => part.last));
   }
 
-  private hear(part: Part, now: number) {
-    const { voice, file } = part;
+  private hear(part: Part, voice: Voice, now: number) {
     const wanted = this.playing && this.runs(part) && !this.silent;
     if (!wanted || !this.context) return voice.playing ? voice.stop() : undefined;
-    if (!voice.playing) voice.play(this.context, (this.at - file.offsetMs) / 1000, now);
+    if (!voice.playing) voice.play(this.context, part.seconds(this.at), now);
     voice.feed().catch((reason) => this.fails(part, reason));
   }
 
+  private see(part: Part, screen: Screen) {
+    if (!this.runs(part)) {
+      if (this.at < part.first - BEFORE || this.at > part.last + BEFORE) screen.close();
+      part.painted = false;
+      return;
+    }
+    const at = Math.min(part.seconds(this.at), screen.length);
+    screen.feed(at).catch((reason) => this.fails(part, reason));
+    if (part.canvas) part.painted = screen.paint(at, part.canvas);
+  }
+
+  /** A voice that fails stops the replay; a screen that fails leaves the voice. */
   private fails(part: Part, reason: unknown) {
     if (part.state === 'failed') return;
-    part.state = 'failed';
-    this.note({ kind: 'noVoice', reason: reason instanceof Error ? reason.message : String(reason) });
-    if (this.playing) this.halt();
+    [part.state, part.painted] = ['failed', false];
+    if (part.of instanceof Screen) part.of.close();
+    if (reason instanceof NoDecoder) return this.note({ kind: 'noDecoder' });
+    const said = reason instanceof Error ? reason.message : String(reason);
+    this.note({ kind: part.of instanceof Screen ? 'noScreen' : 'noVoice', reason: said });
+    if (this.playing && part.of instanceof Voice) this.halt();
   }
 
   private note(note: Note) {

@@ -62,7 +62,8 @@ export const de: Words = {
   player: {
     play: 'Abspielen', pause: 'Pause', close: 'Schließen', position: 'Stelle', loading: 'Lädt …', noVoice: 'Die Sprache lässt sich nicht abspielen:',
     noSound: 'Dieser Rechner gibt keinen Ton aus: schließen Sie Kopfhörer oder Lautsprecher an und spielen Sie noch einmal ab.',
-    screens: 'Der Bildschirm wurde auch aufgenommen. Er ist in der Konsole zu sehen.',
+    noScreen: 'Der Bildschirm lässt sich nicht zeigen:', screen: (n) => `Bildschirm ${n}`,
+    noDecoder: 'Dieser Rechner kann aufgenommene Bildschirme nicht zeigen. Sie sind in der Konsole zu sehen.',
   },
   health: {
     title: 'Zustand', well: 'Alles funktioniert.', problems: 'Probleme', since: 'seit', detail: 'Meldung:',

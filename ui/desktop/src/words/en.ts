@@ -75,7 +75,8 @@ export const en = {
   player: {
     play: 'Play', pause: 'Pause', close: 'Close', position: 'Position', loading: 'Loading…', noVoice: 'The voice cannot be played:',
     noSound: 'This computer plays no sound: connect headphones or speakers, then play again.',
-    screens: 'The screen was recorded too. It can be seen in the console.',
+    noScreen: 'The screen cannot be shown:', screen: (n: number) => `Screen ${n}`,
+    noDecoder: 'This computer cannot show recorded screens. They can be seen in the console.',
   },
   health: {
     title: 'Health', well: 'Everything works.', problems: 'Problems', since: 'since', detail: 'Says:',
