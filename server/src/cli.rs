@@ -172,7 +172,8 @@ pub enum RecordingCommand {
         /// Only what began before this time.
         #[arg(long, value_parser = instant)]
         to: Option<Timestamp>,
-        /// Only in this state: ready, repairing, recovered, failed.
+        /// Only in this state: ready (as its recorder closed it), repairing (cut by a crash, the repair is due),
+        /// recovered (cut and repaired), failed (beyond repair). What has not arrived is not in the list.
         #[arg(long, value_parser = ["ready", "repairing", "recovered", "failed"])]
         state: Option<String>,
     },

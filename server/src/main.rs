@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod data_directory;
+mod listeners;
 mod logging;
 mod output;
 mod process;

@@ -1,7 +1,7 @@
 //! What a process needs of its settings, keys and folders. `check` lists it, `run` refuses to start without it: one list,
 //! so that what `check` passes does not fail at `run`.
 
-use crate::{data_directory::DataDirectory, logging, output::told, settings::Settings};
+use crate::{data_directory::DataDirectory, listeners, logging, output::told, settings::Settings};
 use anyhow::{Context, ensure};
 use hindsight_link::Identity;
 use hindsight_management::authority::KEY_FILE;
@@ -34,7 +34,7 @@ pub fn requirements(settings: &Settings, data: &DataDirectory, roles: &BTreeSet<
     add("log", logging::filter(&settings.log).map(|_| "the filter is understood".to_owned()));
     add("protection", protected(data));
     add("folders", writable(data, roles));
-    for role in roles {
+    for role in roles.iter().filter(|role| role.is_device()) {
         add(&format!("key of {}", role.as_str()), identity(data, *role));
     }
     if roles.contains(&Role::CryptoServer) {
@@ -47,6 +47,7 @@ pub fn requirements(settings: &Settings, data: &DataDirectory, roles: &BTreeSet<
         let https = https.map(|()| "certificates and keys belong together".to_owned());
         add("HTTPS and authority", https.map_err(Into::into));
     }
+    add("listeners", listeners::apart(settings, roles));
     if roles.contains(&Role::MediaServer) {
         add("ports for voice", voice_ports(settings));
         add("address for voice", voice_address(settings));
@@ -55,6 +56,9 @@ pub fn requirements(settings: &Settings, data: &DataDirectory, roles: &BTreeSet<
         let trusted = settings.sip_server.trusted();
         let trusted = trusted.map(|list| format!("{} network(s)", list.len()));
         add("sip-server.trusted", trusted.map_err(Into::into));
+        let kept = hindsight_sip_server::ledger::examine(&data.of_role(Role::SipServer));
+        let kept = kept.map(|_| "calls and registrations can be kept".to_owned());
+        add("sip-server/kept", kept.map_err(Into::into));
         if let Some(tls) = &settings.sip_server.tls {
             let tls = tls.load().map(|_| "certificate and key belong together".to_owned());
             add("TLS for phones", tls.map_err(Into::into));
@@ -139,6 +143,7 @@ fn folders(data: &DataDirectory, roles: &BTreeSet<Role>) -> Vec<PathBuf> {
             Role::WebServices | Role::RecordingProcessor => {
                 folders.extend([data.store(), data.objects(), data.objects().join("uploads")]);
             }
+            Role::ReportingServer => folders.push(data.store()),
             Role::MediaServer | Role::ResourceManager | Role::SipServer => folders.push(data.of_role(*role)),
         }
     }

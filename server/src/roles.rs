@@ -32,7 +32,7 @@ impl Roles {
         data: DataDirectory,
         wanted: &BTreeSet<Role>,
     ) -> anyhow::Result<Self> {
-        let stores = [Role::WebServices, Role::RecordingProcessor];
+        let stores = [Role::WebServices, Role::RecordingProcessor, Role::ReportingServer];
         let store = if stores.iter().any(|role| wanted.contains(role)) {
             let database = Database::open(&data.store()).await?;
             let (objects, area) = upload_area::open_directory(&data.objects())?;
@@ -74,6 +74,9 @@ impl Roles {
                     shutdown,
                 )
                 .await?;
+            }
+            Role::ReportingServer => {
+                hindsight_reporting_server::run(self.store()?.database.clone(), shutdown).await?;
             }
             Role::MediaServer => {
                 let config = settings.media_server.clone();

@@ -3,45 +3,26 @@
 // In a test an assumption that does not hold is a failure of the test.
 #![allow(clippy::unwrap_used)]
 
+mod built;
+
+use built::{Running, free_port, output, refusal};
 use hindsight_store::{DirectoryObjects, ObjectKey, ObjectKind, ObjectStore};
-use hindsight_wire::RecordingId;
+use hindsight_wire::{RecordingId, component::VoiceConfig};
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener, UdpSocket},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
 const SITE: &str = include_str!("../../packaging/demo-site.toml");
 
-fn server(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hindsight-server"));
-    command.arg("--data").arg(data).env_remove("RUST_LOG");
-    command
-}
-
-fn output(data: &Path, arguments: &[&str]) -> Output {
-    server(data).args(arguments).output().unwrap()
-}
-
 fn text(data: &Path, arguments: &[&str]) -> String {
     let output = output(data, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn refusal(data: &Path, arguments: &[&str]) -> String {
-    let output = output(data, arguments);
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// An INVITE as the SIP server sends it to a conference, from a phone's offer.
@@ -81,6 +62,10 @@ fn a_site_made_with_an_address_tells_phones_to_send_media_there() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     text(&data, &["init", "--host", "phones.example", "--host", "192.0.2.77"]);
+    // Without its configuration it takes no call; this one it has from an earlier link.
+    let known = VoiceConfig { version: 1, ..VoiceConfig::default() };
+    fs::create_dir_all(data.join("media-server")).unwrap();
+    fs::write(data.join("media-server/config.json"), serde_json::to_vec(&known).unwrap()).unwrap();
     let sip: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
     let environment = [("HINDSIGHT_MEDIA_SERVER__LISTEN", sip.to_string())];
     let mut running = Running::start(&data, "media-server", &environment);
@@ -130,7 +115,7 @@ fn init_makes_a_whole_site_once() {
 #[test]
 fn the_identities_that_init_makes_load_as_what_they_are() {
     let (directory, _) = site(8443);
-    for role in hindsight_model::Role::ALL {
+    for role in hindsight_model::Role::ALL.into_iter().filter(|role| role.is_device()) {
         let path = directory.path().join("data/components").join(role.as_str());
         let identity = hindsight_link::Identity::load(&path).unwrap().unwrap();
         assert_eq!(identity.kind(), role.as_str());
@@ -333,44 +318,6 @@ fn a_host_joins_as_a_voice_component_or_is_told_why_not() {
     assert!(refusal(&data, &["join", "--role", "media-server", string]).contains("already"));
 }
 
-struct Running(Child);
-
-impl Running {
-    fn start(data: &Path, roles: &str, environment: &[(&str, String)]) -> Self {
-        let mut command = server(data);
-        command.args(["run", "--roles", roles]).stderr(Stdio::piped());
-        for (name, value) in environment {
-            command.env(name, value);
-        }
-        Self(command.spawn().unwrap())
-    }
-
-    /// Reads the log until a line has `wanted`; what was read.
-    fn wait_for(&mut self, wanted: &str) -> String {
-        let mut read = String::new();
-        let mut log = BufReader::new(self.0.stderr.as_mut().unwrap());
-        while !read.contains(wanted) {
-            assert!(log.read_line(&mut read).unwrap() > 0, "ended without {wanted:?}: {read}");
-        }
-        read
-    }
-
-    fn terminate(mut self) -> (std::process::ExitStatus, String) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let mut rest = String::new();
-        self.0.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
-        (self.0.wait().unwrap(), rest)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn ports() -> Vec<(&'static str, String)> {
     let sip = [
         ("HINDSIGHT_SIP_SERVER__LISTEN", free_port()),
@@ -390,7 +337,7 @@ fn all_roles_start_answer_and_stop_in_order() {
     let port = free_port();
     let (directory, _) = site(port);
     let data = directory.path().join("data");
-    let all = "crypto-server,web-services,recording-processor,media-server,resource-manager,sip-server";
+    let all = "crypto-server,web-services,recording-processor,reporting-server,media-server,resource-manager,sip-server";
     let mut running = Running::start(&data, all, &ports());
     running.wait_for("running");
     let ca = fs::read(data.join("ca/ca.pem")).unwrap();
@@ -423,7 +370,7 @@ fn a_port_in_use_ends_the_process_with_its_reason() {
     let mut running = Running::start(&directory.path().join("data"), "crypto-server", &environment);
     let log = running.wait_for("failed at the start");
     assert!(log.contains(&address) && log.contains("in use"), "{log}");
-    assert!(!running.0.wait().unwrap().success());
+    assert!(!running.process.wait().unwrap().success());
 }
 
 #[test]
@@ -444,7 +391,7 @@ fn the_running_server_can_write_no_core_dump() {
     let environment = [("HINDSIGHT_CRYPTO_SERVER__LISTEN", format!("127.0.0.1:{}", free_port()))];
     let mut running = Running::start(&directory.path().join("data"), "crypto-server", &environment);
     running.wait_for("crypto server ready");
-    let limits = fs::read_to_string(format!("/proc/{}/limits", running.0.id())).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", running.process.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     assert!(running.terminate().0.success());

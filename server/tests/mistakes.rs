@@ -4,39 +4,20 @@
 // In a test an assumption that does not hold is a failure of the test.
 #![allow(clippy::unwrap_used)]
 
+mod built;
+
+use built::{Running, free_port, output, refusal, server};
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
 /// Everything has this long to happen.
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn server(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hindsight-server"));
-    command.arg("--data").arg(data).env_remove("RUST_LOG");
-    command
-}
-
-fn output(data: &Path, arguments: &[&str]) -> Output {
-    server(data).args(arguments).output().unwrap()
-}
-
-fn refusal(data: &Path, arguments: &[&str]) -> String {
-    let output = output(data, arguments);
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// A new site.
 fn site(port: u16) -> (TempDir, PathBuf) {
@@ -45,39 +26,6 @@ fn site(port: u16) -> (TempDir, PathBuf) {
     let made = output(&data, &["init", "--json", "--https-port", &port.to_string()]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     (directory, data)
-}
-
-/// A server that ends with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(data: &Path, roles: &str, environment: &[(&str, String)]) -> Self {
-        let mut command = server(data);
-        command.args(["run", "--roles", roles]).stderr(Stdio::piped());
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        Self(command.spawn().unwrap())
-    }
-
-    /// Reads the log until a line has `wanted`; that line.
-    fn wait_for(&mut self, wanted: &str) -> String {
-        let log = BufReader::new(self.0.stderr.as_mut().unwrap());
-        let mut read = String::new();
-        for line in log.lines() {
-            let line = line.unwrap();
-            if line.contains(wanted) {
-                return line;
-            }
-            read.push_str(&line);
-        }
-        panic!("ended without {wanted:?}: {read}");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -185,7 +133,7 @@ fn mode(path: &Path, mode: u32) {
 /// What is done to a site, and what `check` and `run` say of it.
 type Damage = (&'static str, fn(&Path), &'static str);
 
-const DAMAGES: [Damage; 11] = [
+const DAMAGES: [Damage; 12] = [
     ("the authority's key is gone", |data| fs::remove_file(data.join("ca/ca.key")).unwrap(), "ca.key"),
     ("the key of HTTPS is garbage", |data| fs::write(data.join("tls/web.key"), "x").unwrap(), "web.key"),
     (
@@ -222,6 +170,11 @@ const DAMAGES: [Damage; 11] = [
         },
         "objects cannot be written to",
     ),
+    (
+        "what the SIP server keeps is a folder",
+        |data| fs::create_dir_all(data.join("sip-server/kept")).unwrap(),
+        "sip-server/kept: Is a directory",
+    ),
     ("everybody may write to it", |data| mode(data, 0o777), "chmod 700"),
     ("everybody may read the authority's key", |data| mode(&data.join("ca/ca.key"), 0o644), "chmod 600"),
     ("everybody may read the database", |data| mode(&data.join("store/hindsight.db"), 0o604), "chmod 600"),
@@ -253,12 +206,15 @@ fn what_check_names_run_refuses() {
 
 #[test]
 fn settings_that_cannot_go_well_are_named_by_check_and_refused_by_run() {
-    let (_directory, data) = site(free_port());
+    let (_directory, data) = site(8443);
     for (variable, value, named) in [
         ("LOG__FILTER", "info,=[", "log.filter"),
         ("MEDIA_SERVER__RTP_FIRST", "30000", "30000-29999"),
         ("MEDIA_SERVER__MEDIA_ADDRESS", "192.0.2.1", "192.0.2.1 is no address of this host"),
         ("SIP_SERVER__TRUSTED", "[\"10.0.0.0/99\"]", "10.0.0.0/99"),
+        ("CRYPTO_SERVER__LISTEN", "127.0.0.1:8443", "web-services.listen = 0.0.0.0:8443"),
+        ("MEDIA_SERVER__LISTEN", "127.0.0.1:5060", "are the same port"),
+        ("RESOURCE_MANAGER__LISTEN", "127.0.0.1:20007", "one of the ports for voice, 20000-29999"),
     ] {
         let with = |arguments: &[&str]| {
             server(&data).args(arguments).env(format!("HINDSIGHT_{variable}"), value).output().unwrap()
@@ -283,6 +239,79 @@ fn settings_that_cannot_go_well_are_named_by_check_and_refused_by_run() {
         assert!(found.contains(&format!("warn  {what}: ")), "{found}");
     }
     assert!(!found.contains("FAIL"), "{found}");
+}
+
+#[test]
+fn what_the_sip_server_kept_is_missed_with_its_file_and_what_follows() {
+    let (_directory, data) = site(free_port());
+    let kept = data.join("sip-server/kept");
+    let sip = format!("127.0.0.1:{}", free_port());
+    let start = || Running::start(&data, "sip-server", &[("HINDSIGHT_SIP_SERVER__LISTEN", sip.clone())]);
+    let check = || String::from_utf8(output(&data, &["check"]).stdout).unwrap();
+    let mut first = start();
+    first.wait_for("taken up from the process before");
+    let (status, log) = first.terminate();
+    assert!(status.success(), "{log}");
+    assert!(!check().contains("kept calls and registrations"), "nobody was registered, and nothing is wrong");
+    assert!(fs::metadata(&kept).unwrap().len() > 0, "a file that we leave behind is never empty");
+    for (damage, said) in [("", "it is empty"), ("nonsense\n", "1 line(s) cannot be read")] {
+        fs::write(&kept, damage).unwrap();
+        let found = check();
+        let line = found.lines().find(|line| line.starts_with("warn  kept calls and registrations")).unwrap();
+        let path = kept.to_str().unwrap();
+        assert!(line.contains(path) && line.contains(said) && line.contains("until they register"), "{line}");
+        let mut again = start();
+        let line = again.wait_for("what was kept of calls and registrations is lost");
+        assert!(line.contains("WARN") && line.contains(path) && line.contains(said), "{line}");
+        assert!(again.terminate().0.success());
+        assert!(!check().contains("kept calls and registrations"));
+    }
+    assert_eq!(fs::read(data.join("sip-server/kept.damaged")).unwrap(), b"nonsense\n");
+    fs::remove_file(&kept).unwrap();
+    assert!(check().contains("it is missing"));
+}
+
+#[test]
+fn a_database_moved_away_under_a_running_server_is_seen() {
+    let port = free_port();
+    let (_directory, data) = site(port);
+    let environment = [("HINDSIGHT_LOG__FILTER", "off".to_owned())];
+    let _running = Running::start(&data, "web-services", &environment);
+    let database =
+        |well: bool| move |body: &serde_json::Value| body["ready"] == well && body["database"] == well;
+    ready(&data, port, database(true));
+    let (here, away) = (data.join("store/hindsight.db"), data.join("store/away.db"));
+    fs::rename(&here, &away).unwrap();
+    ready(&data, port, database(false));
+    fs::copy(&away, &here).unwrap();
+    ready(&data, port, database(false));
+    fs::rename(&away, &here).unwrap();
+    ready(&data, port, database(true));
+}
+
+#[test]
+fn a_certificate_for_phones_that_is_of_no_use_is_named_and_not_its_key() {
+    let (directory, data) = site(free_port());
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let openssl = |arguments: &[&str]| {
+        let made = Command::new("openssl").args(arguments).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    let (key, request, certificate) = (file("phones.key"), file("phones.csr"), file("phones.pem"));
+    let curve = "ec_paramgen_curve:P-256";
+    openssl(&[
+        "req", "-new", "-newkey", "ec", "-pkeyopt", curve, "-nodes", "-subj", "/CN=x", "-keyout", &key,
+        "-out", &request,
+    ]);
+    // Without extensions: version 1.
+    openssl(&["x509", "-req", "-in", &request, "-signkey", &key, "-out", &certificate]);
+    let mut check = server(&data);
+    check.arg("check").env("HINDSIGHT_SIP_SERVER__TLS__CERTIFICATE", &certificate);
+    let found = check.env("HINDSIGHT_SIP_SERVER__TLS__KEY", &key).output().unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let line = found.lines().find(|line| line.starts_with("FAIL  TLS for phones: ")).unwrap();
+    assert!(line.contains(&certificate) && !line.contains(&key), "{line}");
+    assert_eq!(line.matches("TLS for phones").count(), 1, "{line}");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //!
 //! - [`backlog`]: recordings that wait in a spool, with known bytes.
 //! - [`fleet`]: many small phones in one process, that measure what they do not hear.
+//! - [`linphone`]: linphone, driven over its standard input.
 //! - [`netns`]: site, desktop and phones in network namespaces, with a bad or a plain line between them.
 //! - [`process`]: programs that end with their owner, and waiting for what they print.
+//! - [`sipp`]: calls of every kind by sipp.
 //! - [`site`]: a server on a fresh data directory, in one process or one per role.
 //! - [`phone`]: baresip, driven over its control socket.
 //! - [`desktop`]: an agent's session with tray and key store, and the program's window.
@@ -29,12 +31,14 @@ pub mod debian;
 pub mod desktop;
 pub mod display;
 pub mod fleet;
+pub mod linphone;
 pub mod netns;
 pub mod phone;
 pub mod process;
 pub mod proxy;
 pub mod recorder;
 pub mod scenario;
+pub mod sipp;
 pub mod site;
 pub mod softphone;
 pub mod speech;

@@ -12,10 +12,11 @@ use std::{
 };
 
 /// Every role, in the order in which they start.
-pub const ROLES: [&str; 6] = [
+pub const ROLES: [&str; 7] = [
     "crypto-server",
     "web-services",
     "recording-processor",
+    "reporting-server",
     "media-server",
     "resource-manager",
     "sip-server",

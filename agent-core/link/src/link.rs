@@ -4,6 +4,7 @@ use crate::{
     ClockEstimator, Identity, Journal, LinkConfig,
     clock::StepDetector,
     error::with_causes,
+    handle::{Hello, LinkEvent, LinkHandle, Welcome},
     outage::Outage,
     proxy::Proxy,
     session::{Due, Session},
@@ -11,17 +12,12 @@ use crate::{
 use futures_util::{SinkExt as _, StreamExt as _};
 use hindsight_wire::{
     ClockOffset, Timestamp,
-    agent::Resume,
     link::{Down, LINK_PATH, PROTOCOL_VERSION, Up},
-    policy::CapturePolicy,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -45,117 +41,6 @@ const OLDEST_VERSION: u32 = if PROTOCOL_VERSION > 2 { PROTOCOL_VERSION - 2 } els
 const OWNER_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
-
-/// What a device says first.
-#[derive(Clone, Default)]
-pub struct Hello {
-    /// Version of the program.
-    pub version: String,
-    /// From the sign-in; desktops only.
-    pub token: Option<String>,
-    /// Where the agent's event stream goes on.
-    pub resume: Option<Resume>,
-}
-
-/// What the server says first.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Welcome {
-    /// Protocol version of the server.
-    pub protocol: u32,
-    /// Policy of this desktop.
-    pub policy: Option<CapturePolicy>,
-    /// Certificates (PEM) of the recipients of new screen recordings.
-    pub recipients: Vec<String>,
-}
-
-/// What an owner of a link learns.
-#[derive(Clone)]
-pub enum LinkEvent {
-    /// The link is open.
-    Up(Welcome),
-    /// A message; never [`Down::Clock`] or [`Down::Accepted`], which the link takes itself. A later [`Down::Welcome`] is a
-    /// change of policy or recipients.
-    Down(Down),
-    /// The link was open and is lost.
-    Lost {
-        /// When the server was last heard, device clock.
-        since: Timestamp,
-        /// For people.
-        reason: String,
-    },
-    /// The server does not want this link.
-    Refused {
-        /// For people.
-        reason: String,
-        /// Whether the same credentials can help later. If not: get new ones, then [`LinkHandle::reconnect`].
-        retry: bool,
-    },
-}
-
-/// Why a message was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotSent {
-    /// Too many wait already; the link may be lost.
-    #[error("the link's queue is full")]
-    Full,
-    /// The link's task has ended.
-    #[error("the link is closed")]
-    Closed,
-}
-
-/// The owner's end of a link; cheap to clone. The link ends with its last handle.
-#[derive(Clone)]
-pub struct LinkHandle {
-    out: mpsc::Sender<Up>,
-    clock: watch::Receiver<Option<ClockOffset>>,
-    up: watch::Receiver<bool>,
-    again: Arc<Notify>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl LinkHandle {
-    /// Sends a message, after those that wait. While the link is lost messages wait, in a bounded queue; one that was on
-    /// its way when the link was lost is gone. What must arrive belongs into the journal, or is said again at [`LinkEvent::Up`].
-    pub fn send(&self, message: Up) -> Result<(), NotSent> {
-        self.out.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                NotSent::Full
-            }
-            mpsc::error::TrySendError::Closed(_) => NotSent::Closed,
-        })
-    }
-
-    /// This device's clock against the server's; zero before the first measurement.
-    pub fn clock(&self) -> ClockOffset {
-        (*self.clock.borrow()).unwrap_or_default()
-    }
-
-    /// [`LinkHandle::clock`] as it changes; `None` before the first measurement.
-    pub fn watch_clock(&self) -> watch::Receiver<Option<ClockOffset>> {
-        self.clock.clone()
-    }
-
-    /// Whether the link is open.
-    pub fn is_up(&self) -> bool {
-        *self.up.borrow()
-    }
-
-    /// [`LinkHandle::is_up`] as it changes.
-    pub fn watch_up(&self) -> watch::Receiver<bool> {
-        self.up.clone()
-    }
-
-    /// Opens the link anew at once, with a new [`Hello`].
-    pub fn reconnect(&self) {
-        self.again.notify_one();
-    }
-
-    /// Messages refused because the queue was full.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-}
 
 /// The link's task.
 pub struct Link {
@@ -280,6 +165,9 @@ impl Link {
         };
         match opened {
             Ok(Ok((socket, welcome))) => {
+                if let Err(end) = self.continue_after(welcome.journalled).await {
+                    return end;
+                }
                 let outage = self.outage.over();
                 tracing::info!(protocol = welcome.protocol, after_outage = outage, "link open");
                 self.up.send_replace(true);
@@ -329,8 +217,8 @@ impl Link {
         loop {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) => match decode(text.as_str()) {
-                    Some(Down::Welcome { protocol, policy, recipients }) => {
-                        return Ok((socket, Welcome { protocol, policy, recipients }));
+                    Some(Down::Welcome { protocol, policy, recipients, journalled }) => {
+                        return Ok((socket, Welcome { protocol, policy, recipients, journalled }));
                     }
                     Some(Down::Refused { reason, retry }) => return Err(End::Refused { reason, retry }),
                     Some(_) | None => return Err(lost("the server did not begin with a welcome")),
@@ -415,6 +303,13 @@ impl Link {
             *known = offset;
             changed
         });
+    }
+
+    /// A journal that was lost would be numbered from 1 again, and the server ignores what it has seen.
+    async fn continue_after(&self, journalled: Option<u64>) -> Result<(), End> {
+        let (Some(journal), Some(journalled)) = (self.journal.clone(), journalled) else { return Ok(()) };
+        let done = tokio::task::spawn_blocking(move || journal.continue_after(journalled)).await;
+        done.map_err(|error| lost(with_causes(&error)))?.map_err(|error| lost(with_causes(&error)))
     }
 
     async fn deliver(&mut self, socket: &mut Socket, session: &mut Session) -> Result<(), End> {

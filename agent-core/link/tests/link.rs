@@ -359,8 +359,16 @@ impl LinkServer {
     /// The next link, welcomed.
     async fn welcome(&mut self) -> ServerSocket {
         let mut socket = self.socket().await;
-        say(&mut socket, &Down::Welcome { protocol: PROTOCOL_VERSION, policy: None, recipients: Vec::new() })
-            .await;
+        say(
+            &mut socket,
+            &Down::Welcome {
+                protocol: PROTOCOL_VERSION,
+                policy: None,
+                recipients: Vec::new(),
+                journalled: None,
+            },
+        )
+        .await;
         socket
     }
 }

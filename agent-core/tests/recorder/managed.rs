@@ -150,6 +150,7 @@ impl Desktop {
             .change_property32(PropMode::REPLACE, background, kind, AtomEnum::ATOM, &[desktop])
             .unwrap();
         desk.show(background);
+        wait_until("the desktop's window shows", || is_shown(&desk, background));
         let notes = desk.window("Notes", "notes", BLUE, (300, 200, 200, 160));
         let card = desk.window("Card details", "firefox", MAGENTA, (40, 40, 180, 120));
         for window in [notes, card] {
@@ -207,7 +208,12 @@ fn masks_hold_under(manager: &[&str], composited: bool) {
     let desktop = Desktop::open(&display);
     let open = record(&display, &desktop, |_| {});
     let shown = pictures_with(&open, MAGENTA, 15_000);
-    assert!(shown >= 3, "where nothing is masked it shows: in {shown} of {} pictures", open.pictures.len());
+    let desk = pictures_with(&open, GREEN, 60_000);
+    let all = open.pictures.len();
+    assert!(
+        shown >= 3 && desk > all / 2,
+        "where nothing is masked it shows: in {shown}, the desk in {desk} of {all} pictures"
+    );
 
     let masked = record(&display, &desktop, |policy| policy.masks = vec![titled("card details")]);
     let all = masked.pictures.len();

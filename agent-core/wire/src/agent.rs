@@ -95,6 +95,9 @@ pub enum CallAction {
     Retrieve,
     /// Hang up.
     HangUp,
+    /// Have somebody else called who takes the agent's place: asked for by [`AgentAction::Transfer`], and never among what
+    /// an interaction is shown to allow, which desktops of an older version have to understand.
+    Transfer,
 }
 
 /// A hold, as the agent can do something about it.
@@ -162,6 +165,13 @@ pub enum AgentAction {
         interaction: InteractionId,
         /// What.
         action: CallAction,
+    },
+    /// Somebody else is called and takes the agent's place in a call that is established.
+    Transfer {
+        /// Which.
+        interaction: InteractionId,
+        /// Number of who is to be called.
+        to: String,
     },
     /// Control of the recording: voice and screens as one.
     Recording {

@@ -80,6 +80,9 @@ pub struct CallControl {
     pub dn: String,
     /// What to do.
     pub action: CallAction,
+    /// Of a transfer: the number to call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// Who asks (login).
     pub by: String,
 }

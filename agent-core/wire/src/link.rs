@@ -79,6 +79,14 @@ pub enum Up {
         /// `None`: done and confirmed. Else the reason for people.
         error: Option<String>,
     },
+    /// The calls that this SIP server serves. Whatever it journalled of others up to `as_of` was all that it knows of
+    /// them. Only to servers that say [`Down::Welcome`]'s `journalled`.
+    Calls {
+        /// The newest sequence of the journal when this was so.
+        as_of: u64,
+        /// Their interactions.
+        calls: Vec<InteractionId>,
+    },
     /// A desktop's capture began: first frame taken.
     CaptureStarted {
         /// For these interactions (empty: offline policy).
@@ -161,6 +169,10 @@ pub enum Down {
         /// Certificates (PEM) of the recipients of new screen recordings; cached for the offline policy.
         #[serde(default)]
         recipients: Vec<String>,
+        /// Highest sequence of this component's journal that the server has. Absent: it is a desktop, or the server is
+        /// older and knows no [`Up::Calls`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        journalled: Option<u64>,
     },
     /// The link is refused; the server closes it.
     Refused {

@@ -128,7 +128,7 @@ pub async fn export(db: &mut Connection) -> Result<SiteFile, ManagementError> {
             .map(|person| PersonSection {
                 login: person.login.clone(),
                 name: person.name.clone(),
-                roles: person.roles.clone(),
+                roles: Some(person.roles.clone()),
                 dn: own_dn(person),
                 password: None,
                 one_time_password: None,

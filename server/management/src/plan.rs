@@ -8,10 +8,14 @@ use crate::{
     password,
     site_file::{AgentSection, DnSection, PersonSection, SiteFile},
 };
-use hindsight_store::{changes::ObjectChange, dns::OwnedDn, persons::Person};
+use hindsight_store::{
+    changes::ObjectChange,
+    dns::OwnedDn,
+    persons::{Person, PersonRole},
+};
 use hindsight_wire::{PersonId, agent::Medium, component::Dn, policy::CapturePolicy};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Longest reason for "not ready".
 const LONGEST_REASON: usize = 100;
@@ -67,6 +71,7 @@ pub fn plan(current: &Configuration, file: &SiteFile) -> Result<Plan, Management
     for section in &file.dns {
         edit_dn(&mut dns, section, &realm)?;
     }
+    let names = logins(current, &people);
     people.retain(|(_, section)| section.dn.is_some());
     // First all leave their DNs, so that one file can hand them round.
     for (person, _) in &people {
@@ -75,8 +80,15 @@ pub fn plan(current: &Configuration, file: &SiteFile) -> Result<Plan, Management
     for (person, section) in people {
         set_own_dn(&mut dns, person, section)?;
     }
-    plan.dns(current, &dns);
+    plan.dns(current, &dns, &names);
     Ok(plan)
+}
+
+/// What people call those who are known and those who are new.
+fn logins(current: &Configuration, new: &[(PersonId, &PersonSection)]) -> HashMap<PersonId, String> {
+    let known = current.persons.iter().map(|person| (person.id, person.login.clone()));
+    let new = new.iter().map(|(id, section)| (*id, section.login.clone()));
+    new.chain(known).collect()
 }
 
 fn rule<T>(text: impl Into<String>) -> Result<T, ManagementError> {
@@ -200,7 +212,7 @@ impl Plan {
             id: PersonId::new(),
             login: section.login.clone(),
             name: section.name.clone(),
-            roles: section.roles.clone(),
+            roles: roles(section)?,
             password_hash: password::hash(first)?,
             must_change,
             failed_attempts: 0,
@@ -219,7 +231,7 @@ impl Plan {
     ) -> Result<PersonId, ManagementError> {
         let new_password =
             section.password.as_ref().filter(|given| !password::verify(given, &known.password_hash));
-        let after = Person { name: section.name.clone(), roles: section.roles.clone(), ..known.clone() };
+        let after = Person { name: section.name.clone(), roles: roles(section)?, ..known.clone() };
         if after != *known || new_password.is_some() {
             let hash = new_password.map(|given| password::hash(given)).transpose()?;
             self.note(
@@ -233,9 +245,9 @@ impl Plan {
     }
 
     /// Compares the DNs before and after. Removals come first.
-    fn dns(&mut self, current: &Configuration, after: &[OwnedDn]) {
+    fn dns(&mut self, current: &Configuration, after: &[OwnedDn], names: &HashMap<PersonId, String>) {
         for gone in current.dns.iter().filter(|b| !after.iter().any(|a| a.dn.number == b.dn.number)) {
-            self.note(format!("dn/{}", gone.dn.number), Some(dn_view(gone, false)), None);
+            self.note(format!("dn/{}", gone.dn.number), Some(dn_view(gone, names, false)), None);
             self.steps.push(Step::RemoveDn(gone.dn.number.clone()));
         }
         for owned in after {
@@ -248,8 +260,8 @@ impl Plan {
             });
             self.note(
                 format!("dn/{}", owned.dn.number),
-                before.map(|before| dn_view(before, false)),
-                Some(dn_view(owned, new_password)),
+                before.map(|before| dn_view(before, names, false)),
+                Some(dn_view(owned, names, new_password)),
             );
             self.steps.push(Step::PutDn(owned.clone()));
         }
@@ -311,6 +323,15 @@ fn set_own_dn(dns: &mut [OwnedDn], person: PersonId, section: &PersonSection) ->
     }
 }
 
+/// They are not guessed: nobody gets or loses a right because a line was forgotten.
+fn roles(section: &PersonSection) -> Result<BTreeSet<PersonRole>, ManagementError> {
+    let missing = || {
+        let what = "roles is missing: [\"agent\"], \"supervisor\", \"administrator\", \"auditor\"; [] lets them do nothing";
+        ManagementError::Rule(format!("person {}: {what}", section.login))
+    };
+    section.roles.clone().ok_or_else(missing)
+}
+
 /// For the record: no hash, only whether the password is another one.
 fn person_view(person: &Person, new_password: bool) -> Value {
     let mut view = json!({ "name": person.name, "roles": person.roles });
@@ -320,11 +341,11 @@ fn person_view(person: &Person, new_password: bool) -> Value {
     view
 }
 
-fn dn_view(owned: &OwnedDn, new_password: bool) -> Value {
+fn dn_view(owned: &OwnedDn, names: &HashMap<PersonId, String>, new_password: bool) -> Value {
     let mut view = json!({
         "recordVoice": owned.dn.record_voice,
         "recordScreen": owned.dn.record_screen,
-        "owner": owned.owner,
+        "owner": owned.owner.map(|owner| names.get(&owner).cloned().unwrap_or_else(|| owner.to_string())),
     });
     if new_password {
         view["password"] = json!("new");
@@ -423,6 +444,26 @@ mod tests {
     fn a_dn_is_removed_only_when_the_file_says_so() {
         let plan = plan(&applied(), &file("[[dn]]\nnumber = \"1001\"\nabsent = true")).unwrap();
         assert!(matches!(&plan.steps[..], [Step::RemoveDn(number)] if number == "1001"));
+    }
+
+    #[test]
+    fn a_plan_names_owners_as_they_sign_in() {
+        let bert = "[[person]]\nlogin = \"bert\"\nname = \"Bert\"\nroles = []\ndn = \"1001\"\npassword = \"long enough\"\n";
+        let anna =
+            "[[person]]\nlogin = \"anna\"\nname = \"Anna\"\nroles = [\"agent\"]\ndn = \"\"\n".to_owned();
+        let plan = plan(&applied(), &file(&(anna + bert))).unwrap();
+        let dn = plan.changes.iter().find(|change| change.object == "dn/1001").unwrap();
+        let owner = |view: &Option<Value>| view.as_ref().unwrap()["owner"].clone();
+        assert_eq!((owner(&dn.before), owner(&dn.after)), (json!("anna"), json!("bert")));
+    }
+
+    #[test]
+    fn a_person_without_roles_is_named() {
+        for known in [Configuration::default(), applied()] {
+            let said =
+                error(&known, "[[person]]\nlogin = \"anna\"\nname = \"A\"\npassword = \"long enough\"");
+            assert!(said.contains("person anna: roles is missing"), "{said}");
+        }
     }
 
     #[test]

@@ -48,8 +48,9 @@ pub struct PersonSection {
     pub login: String,
     /// Name, for people.
     pub name: String,
-    /// What they may do.
-    pub roles: BTreeSet<PersonRole>,
+    /// What they may do; needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<BTreeSet<PersonRole>>,
     /// Their own DN; empty: none from now on. Left out, it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dn: Option<String>,

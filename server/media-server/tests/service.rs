@@ -194,6 +194,25 @@ fn packets(media: &[u8], tag: u8) -> usize {
 }
 
 #[tokio::test]
+async fn before_it_is_configured_it_answers_503_and_takes_no_call() {
+    let mut server = Server::prepare(true);
+    std::fs::remove_file(server.data().join("config.json")).unwrap();
+    server.start();
+    let mut caller = Caller::new(server.config.listen).await;
+    caller.ready_with(503).await;
+    let invite = caller.invite(InteractionId::new(), "agent", &offer(4000, "sendrecv"));
+    let refused = caller.ask(invite).await;
+    assert_eq!((refused.status.as_u16(), refused.headers.get("Retry-After")), (503, Some("5")));
+    server.stop().await;
+    server.site.cache_config(&server.data(), true);
+    server.start();
+    let mut caller = server.caller().await;
+    let call = Call::open(&mut caller).await;
+    assert_eq!(call.legs.len(), 2);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn phones_are_told_the_advertised_address_and_sip_peers_the_one_that_sip_listens_at() {
     let mut server = Server::prepare(true);
     server.config.advertised = Some([192, 0, 2, 7].into());

@@ -44,6 +44,32 @@ pub enum What {
         /// The phone can be told to answer (it takes `Event: talk`).
         answerable: bool,
     },
+    /// A party has left the call to somebody else, who takes its place. Who speaks from here on, the next
+    /// [`What::CallEstablished`] says.
+    CallTransferred {
+        /// DN or number of who left.
+        by: String,
+        /// DN or number of who joined.
+        to: String,
+        /// The two had spoken before, in the call that `consultation` names.
+        attended: bool,
+        /// DNs among those who joined whose policy asks for a voice recording.
+        record_voice: Vec<String>,
+        /// DNs among those who joined whose policy asks for their agents' screens.
+        record_screen: Vec<String>,
+        /// The call in which they spoke before; it ended with this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        consultation: Option<InteractionId>,
+    },
+    /// A transfer came to nothing: the parties are who they were.
+    TransferFailed {
+        /// DN or number of who asked for it.
+        by: String,
+        /// Whom they asked for.
+        to: String,
+        /// SIP status that says why.
+        status: u16,
+    },
     /// Answered: the parties speak. Again when others speak: the newest word holds.
     CallEstablished {
         /// Caller first.
@@ -93,9 +119,19 @@ pub enum What {
     RecordingStopped {
         /// Login or component.
         by: String,
+        /// Only the voice: whoever it was recorded for has left the call. Screens go by who takes part.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        voice_only: bool,
     },
     /// A recording that policy or a person asked for did not begin or broke.
     RecordingFailed {
+        /// For people.
+        reason: String,
+    },
+    /// Nothing of a recording that was opened survived its recorder's crash: it never arrives.
+    RecordingLost {
+        /// The file.
+        recording: RecordingId,
         /// For people.
         reason: String,
     },
@@ -177,8 +213,12 @@ pub struct CallParty {
 pub enum EndCause {
     /// BYE of a party.
     HungUp,
+    /// Its two parties speak in other calls: it was the consultation before a transfer.
+    Transferred,
     /// CANCEL before the answer.
     Cancelled,
+    /// The called party speaks with somebody else (486, 600).
+    Busy,
     /// Refused by the called party.
     Refused,
     /// No answer in time.
@@ -205,6 +245,9 @@ pub struct SessionRecord {
     /// Address of the media server that served it; absent: none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_server: Option<String>,
+    /// Whose: `tenant` of the conference URI; empty: nobody's in particular.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
     /// INVITE seen.
     pub started_at: Timestamp,
     /// 2xx passed.

@@ -13,6 +13,8 @@ pub enum Role {
     WebServices,
     /// Joins uploads and events.
     RecordingProcessor,
+    /// Calls and sessions, counted.
+    ReportingServer,
     /// Relay and recorder.
     MediaServer,
     /// Proxy before the media servers.
@@ -23,14 +25,21 @@ pub enum Role {
 
 impl Role {
     /// All, in the order in which they start.
-    pub const ALL: [Role; 6] = [
+    pub const ALL: [Role; 7] = [
         Role::CryptoServer,
         Role::WebServices,
         Role::RecordingProcessor,
+        Role::ReportingServer,
         Role::MediaServer,
         Role::ResourceManager,
         Role::SipServer,
     ];
+
+    /// Whether it has a key and a certificate of its own: it speaks to other components over the network. The reporting
+    /// server reads the event log of the database and answers nobody.
+    pub fn is_device(self) -> bool {
+        self != Role::ReportingServer
+    }
 
     /// The name used on the command line, in certificates and directories.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +47,7 @@ impl Role {
             Role::CryptoServer => "crypto-server",
             Role::WebServices => "web-services",
             Role::RecordingProcessor => "recording-processor",
+            Role::ReportingServer => "reporting-server",
             Role::MediaServer => "media-server",
             Role::ResourceManager => "resource-manager",
             Role::SipServer => "sip-server",
@@ -48,7 +58,7 @@ impl Role {
 /// A name that is no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no role `{0}`; roles are crypto-server, web-services, recording-processor, media-server, resource-manager, sip-server"
+    "no role `{0}`; roles are crypto-server, web-services, recording-processor, reporting-server, media-server, resource-manager, sip-server"
 )]
 pub struct UnknownRole(String);
 

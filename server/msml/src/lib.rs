@@ -16,6 +16,9 @@
 //!       <hs:param name="part" value="2"/>            of a run that another media server began
 //!       <hs:param name="paused" value="true"/>       it begins in a pause, as the run was
 //!       <hs:param name="whole" value="true"/>        of the whole call: with what was said just before the order
+//!       <hs:param name="agent" value="1003"/>        who is at the agent's side now: after a transfer not who its leg was opened for
+//!       <hs:param name="customer" value="2001"/>     who is at the customer's
+//!       <hs:param name="swapped" value="true"/>      the leg that was opened as the agent's is the customer's now
 //!     </hs:params>
 //!   </dialogstart>
 //! </msml>

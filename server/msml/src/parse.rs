@@ -146,6 +146,12 @@ impl Element {
                     let whole = param.required("value")?.parse();
                     params.whole = whole.map_err(|_| invalid("whole"))?;
                 }
+                "agent" => params.agent = value()?,
+                "customer" => params.customer = value()?,
+                "swapped" => {
+                    let swapped = param.required("value")?.parse();
+                    params.swapped = swapped.map_err(|_| invalid("swapped"))?;
+                }
                 _ => {}
             }
         }
@@ -246,6 +252,9 @@ mod tests {
                 part: Some(2),
                 paused: true,
                 whole: true,
+                agent: Some("1003".into()),
+                customer: Some("2001".into()),
+                swapped: true,
             },
         }
     }

@@ -42,6 +42,12 @@ pub struct Params {
     /// Of a start: it records the whole call, so what the parties said since their answer and before this order belongs to
     /// it.
     pub whole: bool,
+    /// Of a start: who is at the agent's side, where that is not who the leg was opened for.
+    pub agent: Option<String>,
+    /// Of a start: who is at the customer's side.
+    pub customer: Option<String>,
+    /// Of a start: the leg that was opened as the agent's is the customer's now, and the other way round.
+    pub swapped: bool,
 }
 
 /// What the media server tells by itself: a recording has ended without a command (`msml.dialog.exit`).

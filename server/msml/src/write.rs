@@ -73,6 +73,7 @@ fn params(params: &Params) -> String {
     let part = params.part.map(|part| part.to_string());
     let paused = params.paused.then(|| "true".to_owned());
     let whole = params.whole.then(|| "true".to_owned());
+    let swapped = params.swapped.then(|| "true".to_owned());
     let fields = [
         ("capture", &params.capture),
         ("by", &params.by),
@@ -80,6 +81,9 @@ fn params(params: &Params) -> String {
         ("part", &part),
         ("paused", &paused),
         ("whole", &whole),
+        ("agent", &params.agent),
+        ("customer", &params.customer),
+        ("swapped", &swapped),
     ];
     let mut xml = String::new();
     for (name, value) in fields {

@@ -200,12 +200,16 @@ fn weigh(
     }
     let arrived: BTreeSet<RecordingId> = mine.iter().map(|owned| owned.recording.id()).collect();
     for id in announced.difference(&arrived) {
-        match facts.refused.get(id) {
-            Some(reason) => {
+        match (facts.refused.get(id), facts.timeline.lost.get(id)) {
+            (Some(reason), _) => {
                 evidence.lost += 1;
                 why = Some(format!("a recording was refused: {reason}"));
             }
-            None => evidence.waiting += 1,
+            (None, Some(reason)) => {
+                evidence.lost += 1;
+                why = Some(reason.clone());
+            }
+            (None, None) => evidence.waiting += 1,
         }
     }
     (evidence, why)

@@ -8,8 +8,6 @@ use hindsight_wire::Timestamp;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Name of the cursor over events.
-const EVENTS: &str = "recording-processor";
 /// Name of the cursor over changed recordings.
 const RECORDINGS: &str = "recording-processor/recordings";
 /// How often other processes' changes are looked for.
@@ -73,10 +71,10 @@ impl Joiner {
         }
         let mut write = self.database.write().await?;
         let mut concerned = BTreeSet::new();
-        let position = events::cursor(&mut write, EVENTS).await?;
+        let position = events::cursor(&mut write, events::INTERACTIONS).await?;
         let new = events::after(&mut write, position, BATCH).await?;
         if let Some(last) = new.last() {
-            events::advance(&mut write, EVENTS, last.position).await?;
+            events::advance(&mut write, events::INTERACTIONS, last.position).await?;
         }
         concerned.extend(new.iter().filter_map(|entry| Some(entry.event.as_ref()?.interaction)));
         let position = events::cursor(&mut write, RECORDINGS).await?;
@@ -105,7 +103,8 @@ impl Joiner {
     /// Looks without keeping others from writing.
     async fn anything(&self, now: Timestamp) -> Result<bool, StoreError> {
         let mut db = self.database.read().await?;
-        let events = events::last_position(&mut db).await? > events::cursor(&mut db, EVENTS).await?;
+        let events =
+            events::last_position(&mut db).await? > events::cursor(&mut db, events::INTERACTIONS).await?;
         let position = events::cursor(&mut db, RECORDINGS).await?;
         Ok(events
             || !recordings::changes_after(&mut db, position, 1).await?.is_empty()

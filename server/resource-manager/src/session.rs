@@ -182,6 +182,7 @@ impl Sessions {
         let record = SessionRecord {
             call_id: key.call_id.clone(),
             media_server: session.server.map(|server| server.to_string()),
+            tenant: session.tenant,
             started_at: session.started_at,
             answered_at: session.answered_at,
             ended_at: wall,

@@ -57,8 +57,8 @@ impl Timeline {
 
     /// The place of a packet by its RTP time.
     pub fn place(&self, ticks: i64) -> i64 {
-        let micros = i128::from(ticks - self.anchor_ticks) * 1_000_000 / i128::from(self.clock_rate);
-        self.anchor_us + micros as i64
+        let (ticks, rate) = (ticks - self.anchor_ticks, self.clock_rate);
+        self.anchor_us + ticks / rate * 1_000_000 + ticks % rate * 1_000_000 / rate
     }
 
     /// Arrival less place.

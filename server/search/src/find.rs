@@ -1,12 +1,14 @@
 //! One page of a list, and whether a single interaction or recording may be seen.
 
-use crate::{Cursor, Filter, Scope, scope::push_key};
+use crate::{Cursor, Filter, Scope, heard::persons_of, scope::push_key};
 use hindsight_store::{
     Connection, StoreError,
     interactions::{self, COLUMNS, Interaction, Row, agent_key, number_key},
+    recordings,
 };
 use hindsight_wire::{InteractionId, RecordingId};
 use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
 
 /// Most interactions on a page.
 pub const LARGEST_PAGE: u32 = 200;
@@ -92,7 +94,8 @@ pub async fn may_see(
     Ok(query.build_query_scalar().fetch_one(db).await?)
 }
 
-/// Whether a recording belongs to an interaction in the scope. One that belongs to none is for those who see everything.
+/// Whether a recording belongs to an interaction in the scope, and is of somebody in the scope ([`persons_of`]). One that
+/// belongs to no interaction is for those who see everything.
 pub async fn may_see_recording(
     db: &mut Connection,
     scope: &Scope,
@@ -104,13 +107,20 @@ pub async fn may_see_recording(
         return Ok(found.fetch_one(db).await?);
     }
     let mut query = QueryBuilder::new(
-        "SELECT EXISTS (SELECT 1 FROM recording_interactions o JOIN interactions i ON i.id = o.interaction
+        "SELECT i.id FROM recording_interactions o JOIN interactions i ON i.id = o.interaction
          WHERE o.recording = ",
     );
     query.push_bind(recording.0).push(" AND ");
     scope.push_sql(&mut query);
-    query.push(")");
-    Ok(query.build_query_scalar().fetch_one(db).await?)
+    let seen: Vec<Uuid> = query.build_query_scalar().fetch_all(&mut *db).await?;
+    let Some(found) = recordings::by_id(db, recording).await? else { return Ok(false) };
+    for id in seen {
+        let interaction = interactions::by_id(db, InteractionId(id)).await?;
+        if interaction.is_some_and(|this| scope.admits(&persons_of(&found.manifest, &this.agents))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Finding interactions: who may see which ([`scope`]), what is asked for ([`filter`]), one page at a time ([`find`]);
-//! [`recordings`]: the same for recordings, for whoever runs the server.
+//! [`heard`]: whose a recording is; [`recordings`]: the same list of recordings, for whoever runs the server.
 //!
 //! Everything that narrows a list is a key in one index, `(key, start, interaction)`, so that a page costs the same on the
 //! first day and after ten million calls: the index is entered at the cursor and read backwards in time.
 
 pub mod filter;
 pub mod find;
+pub mod heard;
 pub mod recordings;
 pub mod scope;
 

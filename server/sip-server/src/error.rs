@@ -13,7 +13,7 @@ pub enum SipServerError {
     #[error("trusted: {0}")]
     Trusted(#[from] hindsight_sip::gate::NotANetwork),
     /// Configuration: the certificate for phones or its key.
-    #[error(transparent)]
+    #[error("TLS for phones: {0}")]
     Tls(#[from] crate::tls::TlsError),
     /// Configuration: there is nobody to report to.
     #[error("the identity names no web services address")]
@@ -25,8 +25,8 @@ pub enum SipServerError {
     #[error(transparent)]
     Journal(#[from] hindsight_link::JournalError),
     /// Storage: what is kept of calls and registrations.
-    #[error("calls and registrations cannot be kept: {0}")]
-    Ledger(std::io::Error),
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::LedgerError),
     /// Bug: the SIP stack ended by itself.
     #[error(transparent)]
     Stack(#[from] hindsight_sip::StackGone),

@@ -5,12 +5,22 @@ use hindsight_sip::{Method, capability::Capabilities};
 /// The one body that we read and write for calls.
 pub const SDP: &str = "application/sdp";
 
-/// Methods, schemes and bodies. No extension is supported that a peer could require.
+/// Digits that a phone says by INFO instead of in its voice.
+pub const DTMF: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
+
+/// Methods, schemes and bodies. One extension: a REFER may want to hear nothing of what becomes of it (RFC 4488).
 pub fn capabilities() -> Capabilities {
     Capabilities {
-        methods: vec![Method::Invite, Method::Bye, Method::Options, Method::Register, Method::Info],
+        methods: vec![
+            Method::Invite,
+            Method::Bye,
+            Method::Options,
+            Method::Register,
+            Method::Info,
+            Method::Refer,
+        ],
         schemes: vec!["sip", "tel"],
-        extensions: Vec::new(),
-        content_types: vec![SDP, "multipart/mixed"],
+        extensions: vec!["norefersub"],
+        content_types: [SDP, "multipart/mixed"].into_iter().chain(DTMF).collect(),
     }
 }

@@ -55,13 +55,22 @@ pub struct KeptCall {
     pub phones: [KeptPhone; 2],
     /// The media server's side of each.
     pub media: [KeptMedia; 2],
-    /// The fork of the callee that answered.
+    /// The fork that the callee answered at, or whoever took its place.
     pub fork: u8,
+    /// The fork of whoever took the caller's place; absent: the caller is still there.
+    #[serde(default)]
+    pub caller_fork: Option<u8>,
+    /// The forks of who has left by a transfer and has not hung up yet; of the first caller, none.
+    #[serde(default)]
+    pub leaving: Vec<Option<u8>>,
+    /// The callee is the agent, and the media server's legs were opened so; absent: as the policies say.
+    #[serde(default)]
+    pub callee_is_agent: Option<(bool, bool)>,
     /// A description with the formats that were agreed on.
     pub formats: String,
     /// What is being recorded.
     pub recording: Option<KeptRecording>,
-    /// Dialogs of caller, callee, the caller's media leg, the callee's.
+    /// Dialogs of caller, callee, the caller's media leg, the callee's, and of those who have left.
     pub dialogs: Vec<KeptDialog>,
 }
 

@@ -19,6 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The file in the folder of the SIP server.
+const FILE: &str = "kept";
+/// Beside it, the one that is to replace it,
+const NEXT: &str = ".new";
+/// and the last one with damage.
+const DAMAGED: &str = ".damaged";
 /// What was written is synced this often at most.
 const SYNC: Duration = Duration::from_secs(1);
 /// The file may be this much larger than what it must hold.
@@ -50,6 +56,82 @@ impl Shared {
     }
 }
 
+/// Calls and registrations cannot be kept in this file.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "calls and registrations cannot be kept in {}: {why}; move it away or mend it (chown, chattr -i): without it this \
+     start knows neither the calls that went on nor who is registered",
+    .path.display()
+)]
+pub struct LedgerError {
+    path: PathBuf,
+    why: String,
+}
+
+impl LedgerError {
+    fn new(path: &Path, why: impl ToString) -> Self {
+        Self { path: path.to_owned(), why: why.to_string() }
+    }
+}
+
+/// How the file was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Not there.
+    Missing,
+    /// Without a single line, which we never leave behind.
+    Empty,
+    /// Lines that cannot be read; none.
+    Read {
+        /// How many.
+        damaged: usize,
+    },
+}
+
+impl Condition {
+    /// What is wrong with the file, and what follows from it; `None`: nothing. `ran_before`: it was there once.
+    pub fn fault(self, ran_before: bool) -> Option<String> {
+        const LOST: &str = "calls that it kept end as lost with the SIP server, phones that it kept cannot be called \
+                            until they register again";
+        match self {
+            Self::Missing if ran_before => Some(format!("it is missing: {LOST}")),
+            Self::Missing | Self::Read { damaged: 0 } => None,
+            Self::Empty => Some(format!("it is empty: {LOST}")),
+            Self::Read { damaged } => Some(format!("{damaged} line(s) cannot be read: {LOST}")),
+        }
+    }
+}
+
+/// Looks at the file in a SIP server's folder and changes nothing: whether it could be written anew, and how it is.
+pub fn examine(folder: &Path) -> Result<Condition, LedgerError> {
+    let path = folder.join(FILE);
+    usable(&path)?;
+    usable(&beside(&path, NEXT))?;
+    let (_, condition) = read(&path).map_err(|error| LedgerError::new(&path, error))?;
+    Ok(condition)
+}
+
+/// A file that may be replaced: not even its owner may where it is immutable, or a folder.
+fn usable(path: &Path) -> Result<(), LedgerError> {
+    let file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(LedgerError::new(path, error)),
+    };
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(LedgerError::new(path, "it is no file")),
+        Err(error) => Err(LedgerError::new(path, error)),
+    }
+}
+
+/// What stands beside the file, by its ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
 /// Writes what is to be kept.
 pub(crate) struct Ledger {
     shared: Arc<Shared>,
@@ -59,15 +141,24 @@ pub(crate) struct Ledger {
 /// What was kept, in the order of its keys.
 pub(crate) struct Found {
     pub(crate) kept: Vec<(Key, Kept)>,
-    /// Lines that could not be read.
-    pub(crate) damaged: usize,
+    /// How the file was.
+    pub(crate) condition: Condition,
+    /// Which it was.
+    pub(crate) path: PathBuf,
 }
 
 impl Ledger {
-    /// Reads the file, writes it anew without what is out of date, and starts its thread.
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Found)> {
-        let (lines, damaged) = read(path)?;
-        let file = Book::write_anew(path, &lines)?;
+    /// Reads the file in a SIP server's folder, writes it anew without what is out of date, and starts its thread. One
+    /// with damage is set aside first.
+    pub(crate) fn open(folder: &Path) -> Result<(Self, Found), LedgerError> {
+        let path = &folder.join(FILE);
+        let failed = |error: io::Error| LedgerError::new(path, error);
+        usable(path)?;
+        let (lines, condition) = read(path).map_err(failed)?;
+        if matches!(condition, Condition::Read { damaged: 1.. }) {
+            fs::copy(path, beside(path, DAMAGED)).map_err(failed)?;
+        }
+        let file = Book::write_anew(path, &lines).map_err(failed)?;
         let kept = lines.values().filter_map(|line| decode(line.as_bytes())).collect::<Vec<_>>();
         let kept = kept.into_iter().filter_map(|line| Some((line.key, line.kept?))).collect();
         let shared = Arc::new(Shared { waiting: Mutex::default(), changed: Condvar::new() });
@@ -76,8 +167,9 @@ impl Ledger {
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn({
             let shared = shared.clone();
             move || run(&shared, book)
-        })?;
-        Ok((Self { shared, thread: Some(thread) }, Found { kept, damaged }))
+        });
+        let thread = Some(thread.map_err(failed)?);
+        Ok((Self { shared, thread }, Found { kept, condition, path: path.clone() }))
     }
 
     /// To be kept, or to be forgotten. Never waits for the disk.
@@ -148,7 +240,8 @@ fn run(shared: &Shared, mut book: Book) {
         };
         if let Err(error) = written.and(synced) {
             metrics::counter!("hindsight_sip_kept_failures_total").increment(1);
-            tracing::error!(%error, "calls and registrations are not kept: a restart would not know them");
+            let path = book.path.display();
+            tracing::error!(%path, %error, "calls and registrations are not kept: a restart would not know them");
             book.size = u64::MAX; // to be written anew, also should a line have been cut
             if !closed {
                 std::thread::sleep(TRY_AGAIN);
@@ -193,8 +286,7 @@ impl Book {
 
     /// Replaces the file by one with these lines only.
     fn write_anew(path: &Path, lines: &BTreeMap<Key, String>) -> io::Result<File> {
-        let mut next = path.as_os_str().to_owned();
-        next.push(".new");
+        let next = beside(path, NEXT);
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
         let text: String = lines.values().map(String::as_str).collect();
         file.write_all(text.as_bytes())?;
@@ -207,11 +299,14 @@ impl Book {
     }
 }
 
-/// The newest line of every key, and how many could not be read.
-fn read(path: &Path) -> io::Result<(BTreeMap<Key, String>, usize)> {
+/// The newest line of every key, and how the file is.
+fn read(path: &Path) -> io::Result<(BTreeMap<Key, String>, Condition)> {
     let bytes = match fs::read(path) {
+        Ok(bytes) if bytes.is_empty() => return Ok((BTreeMap::new(), Condition::Empty)),
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((BTreeMap::new(), Condition::Missing));
+        }
         Err(error) => return Err(error),
     };
     let (mut lines, mut damaged) = (BTreeMap::new(), 0);
@@ -222,7 +317,7 @@ fn read(path: &Path) -> io::Result<(BTreeMap<Key, String>, usize)> {
             (None, _) | (Some(_), Err(_)) => damaged += 1,
         }
     }
-    Ok((lines, damaged))
+    Ok((lines, Condition::Read { damaged }))
 }
 
 fn encode(line: &Line) -> String {
@@ -254,9 +349,8 @@ mod tests {
     #[test]
     fn what_was_kept_last_is_found_and_what_was_forgotten_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kept");
-        let (ledger, found) = Ledger::open(&path).unwrap();
-        assert!(found.kept.is_empty());
+        let (ledger, found) = Ledger::open(folder.path()).unwrap();
+        assert!(found.kept.is_empty() && found.condition == Condition::Missing);
         let calls: Vec<Key> = (0..3).map(|_| Key::Call(InteractionId::new())).collect();
         for call in &calls {
             ledger.keep(call.clone(), offered(1));
@@ -264,8 +358,8 @@ mod tests {
         ledger.keep(calls[0].clone(), offered(2));
         ledger.keep(calls[1].clone(), None);
         ledger.close();
-        let (_, found) = Ledger::open(&path).unwrap();
-        assert_eq!(found.damaged, 0);
+        let (_, found) = Ledger::open(folder.path()).unwrap();
+        assert_eq!(found.condition, Condition::Read { damaged: 0 });
         let mut expected =
             vec![(calls[0].clone(), offered(2).unwrap()), (calls[2].clone(), offered(1).unwrap())];
         expected.sort_by(|one, other| one.0.cmp(&other.0));
@@ -282,13 +376,39 @@ mod tests {
             let mut bytes = format!("{first}{second}").into_bytes();
             bytes[at] ^= 1;
             fs::write(&path, &bytes).unwrap();
-            let (lines, damaged) = read(&path).unwrap();
+            let (lines, condition) = read(&path).unwrap();
+            let Condition::Read { damaged } = condition else { panic!("{condition:?}") };
             // A changed byte may have become the end of a line.
             assert!(damaged >= 1, "byte {at}");
             assert_eq!(lines.keys().collect::<Vec<_>>(), [&Key::Dn("1002".into())]);
             fs::write(&path, format!("{first}{}", &second[..at])).unwrap();
-            let (lines, damaged) = read(&path).unwrap();
-            assert_eq!((lines.len(), damaged), (1, usize::from(at > 0)), "cut at {at}");
+            let (lines, condition) = read(&path).unwrap();
+            let expected = (1, Condition::Read { damaged: usize::from(at > 0) });
+            assert_eq!((lines.len(), condition), expected, "cut at {at}");
+        }
+        // What is left of it is used, and the whole of it is still there to be looked at.
+        let bytes = fs::read(&path).unwrap();
+        let (_, found) = Ledger::open(folder.path()).unwrap();
+        assert_eq!((found.kept.len(), found.condition), (1, Condition::Read { damaged: 1 }));
+        assert_eq!(fs::read(folder.path().join("kept.damaged")).unwrap(), bytes);
+        assert!(found.condition.fault(true).unwrap().contains("register again"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_is_told_by_its_path_and_nothing_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(examine(folder.path()).unwrap(), Condition::Missing);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::write(folder.path().join("kept"), "").unwrap();
+        assert_eq!(examine(folder.path()).unwrap(), Condition::Empty);
+        for name in ["kept", "kept.new"] {
+            let path = folder.path().join(name);
+            let _ = fs::remove_file(&path);
+            fs::create_dir(&path).unwrap();
+            let said = examine(folder.path()).unwrap_err().to_string();
+            assert!(said.contains(path.to_str().unwrap()) && said.contains("move it away"), "{said}");
+            assert!(Ledger::open(folder.path()).is_err());
+            fs::remove_dir(&path).unwrap();
         }
     }
 
@@ -307,7 +427,7 @@ mod tests {
         assert!(metadata.len() < SLACK + 1000, "{} bytes", metadata.len());
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
         drop(book);
-        let (_, found) = Ledger::open(&path).unwrap();
+        let (_, found) = Ledger::open(folder.path()).unwrap();
         assert_eq!(found.kept, [(Key::Alive, offered(39_999).unwrap())]);
     }
 }

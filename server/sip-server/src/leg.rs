@@ -33,6 +33,8 @@ pub(crate) struct Up {
     pub(crate) dialog: Dialog,
     /// The way that the phone's own requests came, preferred to its Contact (NAT, TCP).
     pub(crate) flow: Option<Destination>,
+    /// The connection of that way is gone, as far as we know: only the phone can open another.
+    pub(crate) cut: bool,
     /// The 2xx of this INVITE of ours waits for our ACK.
     pub(crate) to_acknowledge: Option<(ClientTransactionId, u32)>,
     /// The peer's re-INVITE waits for our final response.
@@ -44,6 +46,9 @@ pub(crate) struct Up {
     /// Our request that waits for its final response, and those that wait for it.
     pub(crate) under_way: Option<ClientTransactionId>,
     pub(crate) errands: VecDeque<Errand>,
+    /// REFERs that were accepted in it, and the name of the last one's subscription.
+    pub(crate) refers: u32,
+    pub(crate) subscription: Option<u32>,
 }
 
 /// A request to be sent in a dialog, one after the other: should the first be lost and repeated, the peer would see the
@@ -53,6 +58,13 @@ pub(crate) enum Errand {
     Reinvite(Vec<u8>),
     Order(Order),
     Probe,
+    /// A digit of the other phone's: its media type and body.
+    Digit(&'static str, Vec<u8>),
+    /// What became of a REFER.
+    Notify {
+        status: u16,
+        subscription: Option<u32>,
+    },
 }
 
 impl Up {
@@ -60,12 +72,15 @@ impl Up {
         Self {
             dialog,
             flow,
+            cut: false,
             to_acknowledge: None,
             pending: None,
             unacknowledged: None,
             end_wanted: false,
             under_way: None,
             errands: VecDeque::new(),
+            refers: 0,
+            subscription: None,
         }
     }
 
@@ -83,7 +98,7 @@ impl Up {
     pub(crate) fn moved(&mut self, request: &Request, source: Source) {
         self.dialog.refresh_target(request);
         if self.flow.is_some() {
-            self.flow = Some(source.into());
+            (self.flow, self.cut) = (Some(source.into()), false);
         }
     }
 

@@ -7,10 +7,10 @@
 //! | [`registrar`], [`auth`], [`lockout`], [`guard`] | pure: who is registered where, who sends a request, who guesses passwords, what is understood at all |
 //! | [`state`] | pure: all of it between events and commands of the SIP stack |
 //! | [`tls`] | the listener for phones that speak TLS: certificate and key |
-//! | [`kept`] | what outlives the process: calls with their dialogs, registrations |
+//! | [`kept`], [`ledger`] | what outlives the process: calls with their dialogs, registrations; the file they are in |
 //! | [`service`] | the loop: sockets, link, journal, clock |
 //!
-//! Deliberately absent: media (RTP goes by the media server only), forwarding to other domains, transfer, early media.
+//! Deliberately absent: media (RTP goes by the media server only), forwarding to other domains, early media.
 
 pub mod auth;
 pub mod call;
@@ -20,9 +20,10 @@ pub mod error;
 pub mod guard;
 mod keeper;
 pub mod kept;
-mod ledger;
+pub mod ledger;
 mod leg;
 pub mod lockout;
+mod reconnect;
 pub mod registrar;
 pub mod service;
 mod session;

@@ -6,7 +6,7 @@ use crate::{
     error::SipServerError,
     keeper::ConfigKeeper,
     kept::{Kept, Key},
-    ledger::Ledger,
+    ledger::{Condition, Found, Ledger},
     state::{Output, SipServer},
     tally::Tally,
 };
@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 const TELL: Duration = Duration::from_secs(1);
 /// How often it is noted that calls are served: the time of their end, should this process be killed.
 const ALIVE: Duration = Duration::from_millis(500);
+/// Calls in one message: the web services take 1 MiB.
+const MOST_TOLD: usize = 20_000;
 /// How long the far ends of ended calls may take to answer our BYE at shut-down.
 const GOODBYE: Duration = Duration::from_millis(1500);
 
@@ -40,7 +42,7 @@ pub async fn run(
 ) -> Result<(), SipServerError> {
     let cache = ConfigCache::open(&data_dir)?;
     let journal = Journal::open(&data_dir.join("journal"))?;
-    let (ledger, found) = Ledger::open(&data_dir.join("kept")).map_err(SipServerError::Ledger)?;
+    let (ledger, found) = Ledger::open(&data_dir)?;
     let address = identity.address().ok_or(SipServerError::NoAddress)?.to_owned();
     let advertised = advertised(&config)?;
     let mut sip_config = SipConfig::new(config.listen);
@@ -73,7 +75,8 @@ pub async fn run(
     tracing::info!(listen = %sip.local_addr(), tls = ?sip.tls_addr(), "SIP server listens");
     let mut service =
         Service { sip, link, journal, ledger, keeper: ConfigKeeper::start(cache), server, configured: false };
-    service.restore(found.kept, found.damaged);
+    // A first start finds neither.
+    service.restore(found, cached.is_some());
     if let Some(cached) = cached {
         tracing::info!("working from the cached configuration");
         service.configure(cached);
@@ -148,21 +151,45 @@ impl Service {
         Ok(())
     }
 
-    fn restore(&mut self, kept: Vec<(Key, Kept)>, damaged: usize) {
-        let restored = self.server.restore(kept, now());
-        let damaged = damaged + restored.damaged;
-        metrics::counter!("hindsight_sip_kept_damaged_total").increment(damaged as u64);
-        if damaged > 0 {
-            tracing::warn!(damaged, "kept calls or registrations could not be read");
+    fn restore(&mut self, found: Found, ran_before: bool) {
+        let restored = self.server.restore(found.kept, now());
+        let (path, condition) = (found.path.display(), found.condition);
+        let condition = match condition {
+            Condition::Read { damaged } => Condition::Read { damaged: damaged + restored.damaged },
+            lost => lost,
+        };
+        if let Some(fault) = condition.fault(ran_before) {
+            let damaged = if let Condition::Read { damaged } = condition { damaged } else { 1 };
+            metrics::counter!("hindsight_sip_kept_damaged_total").increment(damaged as u64);
+            tracing::warn!(%path, fault, "what was kept of calls and registrations is lost, or a part of it");
         }
+        // A file without a line is one that was lost.
+        self.note_alive_at(Timestamp::now());
         let (calls, ended, registered) = (restored.calls, restored.ended, restored.registered);
         tracing::info!(calls, ended, registered, "taken up from the process before");
     }
 
+    /// What the web services believe to go on and is not among these is over, as far as it began before now: nothing that
+    /// [`SipServer`] wanted journalled is still on its way to the journal.
+    fn tell_calls(&self) {
+        let calls: Vec<_> = self.server.interactions().collect();
+        tracing::debug!(calls = calls.len(), "link to the web services open");
+        if calls.len() > MOST_TOLD {
+            return tracing::warn!(calls = calls.len(), "too many calls to be told in one message");
+        }
+        if let Err(error) = self.link.send(Up::Calls { as_of: self.journal.newest(), calls }) {
+            tracing::warn!(%error, "the web services are not told which calls go on");
+        }
+    }
+
     fn note_alive(&self) {
         if self.server.calls() > 0 {
-            self.ledger.keep(Key::Alive, Some(Kept::Alive { at: Timestamp::now() }));
+            self.note_alive_at(Timestamp::now());
         }
+    }
+
+    fn note_alive_at(&self, at: Timestamp) {
+        self.ledger.keep(Key::Alive, Some(Kept::Alive { at }));
     }
 
     fn on_link(&mut self, event: LinkEvent) {
@@ -187,7 +214,9 @@ impl Service {
                 | Down::Answer { .. }
                 | Down::Unknown,
             ) => tracing::debug!("message of the link that is not for a SIP server"),
-            LinkEvent::Up(_) => tracing::debug!("link to the web services open"),
+            // Only a server that says how far it has the journal knows what to do with the calls.
+            LinkEvent::Up(welcome) if welcome.journalled.is_some() => self.tell_calls(),
+            LinkEvent::Up(_) => tracing::debug!("link to older web services open"),
             LinkEvent::Lost { reason, .. } => {
                 tracing::debug!(reason, "link to the web services lost; calls go on")
             }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod restore;
+mod transfer;
 
 use crate::{
     auth::Authenticator,
@@ -22,6 +23,7 @@ use hindsight_sip::{
 };
 use hindsight_wire::{
     InteractionId,
+    agent::CallAction,
     component::{CallControl, NO_SUCH_CALL, RecordingControl, VoiceConfig},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -77,7 +79,7 @@ pub struct SipServer {
     registrar: Registrar,
     /// None before the first configuration.
     authenticator: Option<Authenticator>,
-    sessions: HashMap<InteractionId, Session>,
+    pub(crate) sessions: HashMap<InteractionId, Session>,
     /// Call-ID and From tag of INVITEs that we serve: the same by another way is a loop (RFC 3261 8.2.2.2).
     callers: HashMap<(String, String), InteractionId>,
     lock_out: LockOut,
@@ -86,7 +88,7 @@ pub struct SipServer {
     deadlines: BTreeSet<(Instant, InteractionId)>,
     scheduled: HashMap<InteractionId, Instant>,
     next_sweep: Instant,
-    wires: Wires,
+    pub(crate) wires: Wires,
     rng: StdRng,
 }
 
@@ -166,6 +168,11 @@ impl SipServer {
         self.sessions.len()
     }
 
+    /// The same, which.
+    pub fn interactions(&self) -> impl Iterator<Item = InteractionId> + '_ {
+        self.sessions.keys().copied()
+    }
+
     /// DNs that are registered.
     pub fn registered(&self) -> usize {
         self.registrar.len()
@@ -203,6 +210,9 @@ impl SipServer {
         if !self.sessions.contains_key(&interaction) {
             let error = Some(NO_SUCH_CALL.to_owned());
             return self.wires.push(Output::Result { request, error });
+        }
+        if control.action == CallAction::Transfer {
+            return self.transfer_by_desktop(request, &control, now);
         }
         self.with_session(interaction, now, |session, wires| {
             session.input(Input::CallControl { request, control }, wires, now);
@@ -322,6 +332,9 @@ impl SipServer {
         if let Some(response) = self.capabilities.refuse(&request).filter(|_| !told) {
             return self.respond(id, response);
         }
+        if request.to().is_ok_and(|to| to.tag().is_some()) && request.method == Method::Refer {
+            return self.on_refer(id, &request, source, now);
+        }
         if request.to().is_ok_and(|to| to.tag().is_some()) {
             return self.on_dialog_request(id, request, source, now);
         }
@@ -338,6 +351,7 @@ impl SipServer {
                 let response = self.capabilities.describe(Response::to(&request, StatusCode::OK));
                 self.respond(id, response);
             }
+            Method::Refer => self.refuse_outside_of_a_call(id, &request),
             Method::Bye
             | Method::Info
             | Method::Ack
@@ -347,7 +361,6 @@ impl SipServer {
             | Method::Message
             | Method::Notify
             | Method::Subscribe
-            | Method::Refer
             | Method::Publish
             | Method::Other(_) => self.respond(id, Response::to(&request, StatusCode::CALL_DOES_NOT_EXIST)),
         }

@@ -35,7 +35,7 @@ impl Default for TlsConfig {
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
-#[error("TLS for phones: {}: {why}", .path.display())]
+#[error("{}: {why}", .path.display())]
 pub struct TlsError {
     path: PathBuf,
     why: String,
@@ -53,7 +53,10 @@ impl TlsConfig {
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
-        Ok(Arc::new(config.map_err(|error| unusable(&self.key, error))?))
+        Ok(Arc::new(config.map_err(|error| match error {
+            rustls::Error::InvalidCertificate(_) => unusable(&self.certificate, error),
+            _ => unusable(&self.key, error),
+        })?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the calls share: names of transactions and dialogs, what was asked of whom, and the way out.
 
-use crate::{call::Leg, guard, state::Output};
+use crate::{call::Leg, guard, reconnect::Goodbyes, state::Output};
 use hindsight_sip::{
     ClientTransactionId, Command, Destination, DialogId, HostPort, Ids, NameAddr, Protocol, Request,
     ServerTransactionId, SipUri, capability::Capabilities,
@@ -31,6 +31,10 @@ pub(crate) enum Kind {
     Stray,
     /// NOTIFY that tells a phone to answer.
     Talk,
+    /// INFO with a digit of the other phone's.
+    Digit,
+    /// NOTIFY of what became of a REFER.
+    Referred,
     /// Serial of the order.
     Order(u32),
     Probe,
@@ -52,6 +56,8 @@ pub(crate) struct Wires {
     pub(crate) reach: Reach,
     /// Where peers reach us by TLS.
     pub(crate) tls_port: Option<u16>,
+    /// BYEs to phones.
+    pub(crate) goodbyes: Goodbyes,
     /// Requests that could not be sent at all, to be told after what is under way.
     pub(crate) unsendable: VecDeque<ClientTransactionId>,
     pub(crate) out: VecDeque<Output>,
@@ -79,6 +85,7 @@ impl Wires {
             client_ids,
             reach: Box::new(|_| None),
             tls_port: None,
+            goodbyes: Goodbyes::default(),
             unsendable: VecDeque::new(),
             out: VecDeque::new(),
         }

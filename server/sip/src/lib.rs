@@ -26,6 +26,7 @@ pub mod gate;
 pub mod ids;
 pub mod message;
 pub mod proxy;
+pub mod refer;
 pub mod rfc4475;
 pub mod sdp;
 pub mod transaction;

@@ -6,12 +6,14 @@ use crate::{
         reach,
     },
     data_directory::DataDirectory,
+    listeners::{self, Listener},
     process,
     requirements::requirements,
     settings::Settings,
 };
 use hindsight_crypto_server::{CryptoError, KeyStore, audit::AuditLog, certificate::CertificateInfo};
 use hindsight_model::Role;
+use hindsight_sip_server::ledger;
 use hindsight_store::{Database, audit};
 use hindsight_wire::Timestamp;
 use std::{
@@ -47,12 +49,16 @@ pub async fn check(data: &DataDirectory) -> anyhow::Result<ExitCode> {
     if settings.roles.contains(&Role::CryptoServer) {
         crypto(&mut findings, data);
     }
-    if settings.roles.contains(&Role::WebServices) || settings.roles.contains(&Role::RecordingProcessor) {
+    let on_database = [Role::WebServices, Role::RecordingProcessor, Role::ReportingServer];
+    if settings.roles.iter().any(|role| on_database.contains(role)) {
         database(&mut findings, data).await;
+    }
+    if settings.roles.contains(&Role::SipServer) {
+        kept(&mut findings, data);
     }
     descriptors(&mut findings, &settings);
     disk(&mut findings, data.path());
-    ports(&mut findings, &settings);
+    ports(&mut findings, &settings, &roles);
     reach::web_services(&mut findings, data, &settings);
     reach::each_other(&mut findings, &settings);
     Ok(if findings.worst() == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -77,7 +83,7 @@ fn certificates(findings: &mut Findings, data: &DataDirectory, settings: &Settin
         certificate(findings, "authority", &authority);
         certificate(findings, "HTTPS certificate", &settings.web_services.tls_certificate);
     }
-    for role in &settings.roles {
+    for role in settings.roles.iter().filter(|role| role.is_device()) {
         certificate(
             findings,
             &format!("certificate of {}", role.as_str()),
@@ -141,6 +147,17 @@ async fn database(findings: &mut Findings, data: &DataDirectory) {
     }
 }
 
+/// Damage to what the SIP server keeps is no failure: it starts and goes on with what can be read.
+fn kept(findings: &mut Findings, data: &DataDirectory) {
+    let folder = data.of_role(Role::SipServer);
+    let ran_before = folder.join("journal").exists();
+    let fault = ledger::examine(&folder).ok().and_then(|condition| condition.fault(ran_before));
+    if let Some(fault) = fault {
+        let text = format!("{}: {fault}", folder.join("kept").display());
+        findings.add(Level::Warn, "kept calls and registrations", &text);
+    }
+}
+
 /// The state of the database, and what is wrong with it.
 async fn examine(data: &DataDirectory) -> Result<(String, Option<String>), hindsight_store::StoreError> {
     let database = Database::open(&data.store()).await?;
@@ -199,21 +216,10 @@ fn disk(findings: &mut Findings, path: &Path) {
     }
 }
 
-fn ports(findings: &mut Findings, settings: &Settings) {
-    let tls = settings.sip_server.tls.as_ref().filter(|_| settings.roles.contains(&Role::SipServer));
-    let listeners = settings.roles.iter().filter_map(|role| {
-        let (address, udp) = match role {
-            Role::CryptoServer => (settings.crypto_server.listen, false),
-            Role::WebServices => (settings.web_services.listen, false),
-            Role::MediaServer => (settings.media_server.listen, true),
-            Role::SipServer => (settings.sip_server.listen, true),
-            Role::ResourceManager => (settings.resource_manager.listen, true),
-            Role::RecordingProcessor => return None,
-        };
-        Some((format!("port of {}", role.as_str()), address, udp))
-    });
-    let for_phones = tls.map(|tls| ("port of sip-server (TLS)".to_owned(), tls.listen, false));
-    for (what, address, udp) in listeners.chain(for_phones) {
+fn ports(findings: &mut Findings, settings: &Settings, roles: &BTreeSet<Role>) {
+    for Listener { role, key, address, udp } in listeners::of(settings, roles) {
+        let tls = if key.contains(".tls.") { " (TLS)" } else { "" };
+        let what = format!("port of {}{tls}", role.as_str());
         match bind(address, udp) {
             Ok(()) => findings.add(Level::Ok, &what, &format!("{address} is free")),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {

@@ -79,7 +79,8 @@ async fn make(data: &DataDirectory, arguments: &InitArguments) -> anyhow::Result
     // Components on this host find the web services whatever the names of the host resolve to.
     let local = format!("127.0.0.1:{}", arguments.https_port);
     for role in Role::ALL {
-        component(data, &database, &authority, role, &local).await?;
+        let Some(kind) = device_kind(role) else { continue };
+        component(data, &database, &authority, (role, kind), &local).await?;
     }
     hindsight_management::set_recipients(&database, &[recipient], COMMAND_LINE, Timestamp::now()).await?;
     let noted = site(&database, &authority, arguments, address.clone()).await?;
@@ -221,10 +222,9 @@ async fn component(
     data: &DataDirectory,
     database: &Database,
     authority: &SiteAuthority,
-    role: Role,
+    (role, kind): (Role, DeviceKind),
     address: &str,
 ) -> anyhow::Result<()> {
-    let kind = device_kind(role);
     let id = DeviceId::new();
     let listens = if role == Role::CryptoServer { LOCAL.map(str::to_owned).to_vec() } else { Vec::new() };
     let made = authority.make_device(id, kind, &listens)?;
@@ -248,15 +248,17 @@ async fn component(
     Ok(())
 }
 
-fn device_kind(role: Role) -> DeviceKind {
-    match role {
+/// What a role is among the devices; one that speaks to nobody is none.
+fn device_kind(role: Role) -> Option<DeviceKind> {
+    Some(match role {
         Role::CryptoServer => DeviceKind::CryptoServer,
         Role::WebServices => DeviceKind::WebServices,
         Role::RecordingProcessor => DeviceKind::RecordingProcessor,
         Role::MediaServer => DeviceKind::MediaServer,
         Role::ResourceManager => DeviceKind::ResourceManager,
         Role::SipServer => DeviceKind::SipServer,
-    }
+        Role::ReportingServer => return None,
+    })
 }
 
 /// The first configuration: the realm and the administrator.
@@ -264,7 +266,7 @@ fn first_file(arguments: &InitArguments, one_time: &str) -> SiteFile {
     let administrator = PersonSection {
         login: arguments.administrator.clone(),
         name: "Administrator".to_owned(),
-        roles: BTreeSet::from([PersonRole::Administrator, PersonRole::Supervisor, PersonRole::Auditor]),
+        roles: Some(BTreeSet::from([PersonRole::Administrator, PersonRole::Supervisor, PersonRole::Auditor])),
         dn: None,
         password: None,
         one_time_password: Some(one_time.to_owned()),

@@ -11,7 +11,8 @@ use sqlx::{
 };
 use std::{
     ops::{Deref, DerefMut},
-    path::Path,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::sync::watch;
@@ -36,6 +37,26 @@ pub struct Database {
     writer: SqlitePool,
     readers: SqlitePool,
     changed: watch::Sender<u64>,
+    file: OpenedFile,
+}
+
+/// Which file was opened: its path may come to name another one.
+#[derive(Clone)]
+struct OpenedFile {
+    path: PathBuf,
+    /// Device and inode.
+    is: (u64, u64),
+}
+
+impl OpenedFile {
+    fn at(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { path: path.to_owned(), is: Self::named(path)? })
+    }
+
+    fn named(path: &Path) -> Result<(u64, u64), StoreError> {
+        let file = std::fs::metadata(path).map_err(|error| StoreError::file(path, error))?;
+        Ok((file.dev(), file.ino()))
+    }
 }
 
 impl Database {
@@ -92,7 +113,19 @@ impl Database {
         let writer = pool(1).connect_with(Self::options(path)).await?;
         MIGRATIONS.run(&writer).await?;
         let readers = pool(READERS).connect_with(Self::options(path)).await?;
-        Ok(Self { writer, readers, changed: watch::Sender::new(0) })
+        let file = OpenedFile::at(path)?;
+        Ok(Self { writer, readers, changed: watch::Sender::new(0), file })
+    }
+
+    /// Fails where the file that is open is no longer the one that its path names: moved away or replaced under the
+    /// running server. What would be written now were lost with the process.
+    pub fn in_place(&self) -> Result<(), StoreError> {
+        let OpenedFile { path, is } = &self.file;
+        match OpenedFile::named(path) {
+            Ok(named) if named == *is => Ok(()),
+            Ok(_) => Err(StoreError::Displaced { path: path.clone(), what: "was replaced by another file" }),
+            Err(_) => Err(StoreError::Displaced { path: path.clone(), what: "was moved away or deleted" }),
+        }
     }
 
     /// A connection for queries. Never write with it: use [`Database::write`].
@@ -100,8 +133,10 @@ impl Database {
         Ok(self.readers.acquire().await?)
     }
 
-    /// Begins a change. It takes the write lock at once, so that it never fails half-way for another writer.
+    /// Begins a change. It takes the write lock at once, so that it never fails half-way for another writer. Refused where
+    /// the file is not in its place: nobody is told that something is kept which will be lost.
     pub async fn write(&self) -> Result<Write, StoreError> {
+        self.in_place()?;
         let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         Ok(Write { transaction, changed: self.changed.clone() })
     }

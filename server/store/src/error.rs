@@ -18,6 +18,16 @@ pub enum StoreError {
         /// What is there instead.
         what: &'static str,
     },
+    /// Storage: the path of the open database names it no more.
+    #[error(
+        "{path} {what} under the running server: nothing is taken in any more; stop the server, put the file back (together with its -wal file) and start again"
+    )]
+    Displaced {
+        /// Where it was opened.
+        path: PathBuf,
+        /// What became of it.
+        what: &'static str,
+    },
     /// Caller: the change breaks a rule of the schema (a name taken, an owner unknown).
     #[error("conflict: {0}")]
     Conflict(String),

@@ -8,6 +8,9 @@ use sqlx::FromRow;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// The consumer that derives interactions: its cursor's name.
+pub const INTERACTIONS: &str = "recording-processor";
+
 /// How often another process's events are looked for.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -18,6 +21,8 @@ pub struct Entry {
     pub position: u64,
     /// Whose journal it came from; `None`: the server's own.
     pub device: Option<DeviceId>,
+    /// Its number there.
+    pub sequence: Option<u64>,
     /// When the server had it.
     pub received_at: Timestamp,
     /// As received.
@@ -30,6 +35,7 @@ pub struct Entry {
 struct Row {
     position: i64,
     device: Option<Uuid>,
+    sequence: Option<i64>,
     received_at: i64,
     event: String,
 }
@@ -40,6 +46,7 @@ impl Row {
         Ok(Entry {
             position: self.position.unsigned_abs(),
             device: self.device.map(DeviceId),
+            sequence: self.sequence.map(i64::unsigned_abs),
             received_at: Timestamp(self.received_at),
             event: serde_json::from_value(json.clone()).ok(),
             json,
@@ -101,7 +108,7 @@ pub async fn last_sequence(db: &mut Connection, device: DeviceId) -> Result<u64,
 /// Up to `limit` events after `position`, oldest first.
 pub async fn after(db: &mut Connection, position: u64, limit: u32) -> Result<Vec<Entry>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT position, device, received_at, event FROM events WHERE position > ? ORDER BY position LIMIT ?",
+        "SELECT position, device, sequence, received_at, event FROM events WHERE position > ? ORDER BY position LIMIT ?",
     )
     .bind(position.cast_signed())
     .bind(limit)
@@ -116,7 +123,7 @@ pub async fn of_interaction(
     interaction: InteractionId,
 ) -> Result<Vec<Entry>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT position, device, received_at, event FROM events WHERE interaction = ? ORDER BY position",
+        "SELECT position, device, sequence, received_at, event FROM events WHERE interaction = ? ORDER BY position",
     )
     .bind(interaction.0)
     .fetch_all(db)
@@ -128,6 +135,21 @@ pub async fn of_interaction(
 pub async fn last_position(db: &mut Connection) -> Result<u64, StoreError> {
     let last: Option<i64> = sqlx::query_scalar("SELECT MAX(position) FROM events").fetch_one(db).await?;
     Ok(last.unwrap_or(0).unsigned_abs())
+}
+
+/// Interactions that a consumer of the log has not come to.
+pub async fn interactions_ahead_of(
+    db: &mut Connection,
+    consumer: &str,
+) -> Result<Vec<InteractionId>, StoreError> {
+    let position = cursor(db, consumer).await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT DISTINCT interaction FROM events WHERE position > ? AND interaction IS NOT NULL",
+    )
+    .bind(position.cast_signed())
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().map(InteractionId).collect())
 }
 
 /// How far a consumer has come; 0 at first.

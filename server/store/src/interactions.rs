@@ -293,6 +293,13 @@ fn keys(this: &Interaction) -> Vec<String> {
     keys
 }
 
+/// Interactions that go on.
+pub async fn open(db: &mut Connection) -> Result<Vec<InteractionId>, StoreError> {
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar("SELECT id FROM interactions WHERE ended_at IS NULL").fetch_all(db).await?;
+    Ok(ids.into_iter().map(InteractionId).collect())
+}
+
 /// Interactions whose state time alone changes, and whose time has come.
 pub async fn recheck_due(
     db: &mut Connection,

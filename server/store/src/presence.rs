@@ -109,6 +109,32 @@ pub async fn links_at(
     Ok(rows.into_iter().map(link).collect())
 }
 
+/// A SIP server was heard.
+pub async fn sip_server_heard(
+    db: &mut Connection,
+    device: DeviceId,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO sip_server_signs (device, seen_at) VALUES (?, ?)
+         ON CONFLICT (device) DO UPDATE SET seen_at = MAX(seen_at, excluded.seen_at)",
+    )
+    .bind(device.0)
+    .bind(at.0)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// When a SIP server was last heard.
+pub async fn sip_server_seen(db: &mut Connection, device: DeviceId) -> Result<Option<Timestamp>, StoreError> {
+    let at: Option<i64> = sqlx::query_scalar("SELECT seen_at FROM sip_server_signs WHERE device = ?")
+        .bind(device.0)
+        .fetch_optional(db)
+        .await?;
+    Ok(at.map(Timestamp))
+}
+
 /// A span in which a service ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {

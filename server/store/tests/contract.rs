@@ -47,6 +47,24 @@ fn person(login: &str) -> Person {
     }
 }
 
+#[tokio::test]
+async fn a_file_that_is_not_in_its_place_takes_nothing_in() {
+    let (directory, database) = database().await;
+    let files = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let here = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "db")).unwrap();
+    let away = here.with_extension("away");
+    let refused = |result: Result<hindsight_store::Write, StoreError>| {
+        assert!(matches!(result, Err(StoreError::Displaced { .. })));
+    };
+    database.write().await.unwrap().commit().await.unwrap();
+    std::fs::rename(&here, &away).unwrap();
+    refused(database.write().await);
+    std::fs::copy(&away, &here).unwrap();
+    refused(database.write().await);
+    std::fs::rename(&away, &here).unwrap();
+    database.write().await.unwrap().commit().await.unwrap();
+}
+
 fn owned_dn(number: &str, owner: Option<PersonId>) -> dns::OwnedDn {
     let dn = Dn {
         number: number.to_owned(),

@@ -39,6 +39,8 @@ pub struct Config {
     pub largest_upload: u64,
     /// How long the SIP server may take to answer a control request, milliseconds.
     pub control_timeout_ms: u64,
+    /// IANA name of the site's time zone (`Europe/Berlin`): what the hours and days of reports are; empty: that of this host.
+    pub time_zone: String,
     /// Most connections at a time.
     pub connections: usize,
     /// Sign-in at desktops by the site's identity provider; absent: by password only.
@@ -61,6 +63,7 @@ impl Default for Config {
             upload_hours: 7 * 24,
             largest_upload: 64 << 30,
             control_timeout_ms: 5000,
+            time_zone: String::new(),
             connections: 8192,
             single_sign_on: None,
         }

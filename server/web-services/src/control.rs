@@ -9,12 +9,12 @@ use crate::{
     callers::{Actor, Token},
     error::{ApiError, ErrorBody},
     input::{Input, Named},
-    link::{director::Message, hub::ControlError},
+    link::{director::Message, hub::ControlError, lost_calls},
     rights::{self, Refusal, Standing},
     state::App,
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
-use hindsight_model::event::{EndCause, Event, What};
+use hindsight_model::event::{Event, What};
 use hindsight_search::may_see;
 use hindsight_store::{
     StoreError,
@@ -213,10 +213,9 @@ async fn lost(app: &App, command: &Command) -> Result<Result<(), ControlError>, 
     };
     tracing::warn!(%interaction, "a call that its SIP server knows no more is closed");
     let stop = *action == RecordingAction::Stop;
-    let stopped = stop.then(|| What::RecordingStopped { by: by.clone() });
-    let end = What::CallEnded { cause: EndCause::SipServerLost, by: None };
-    let both = stopped.into_iter().chain([end]).map(|what| Event { interaction: *interaction, at, what });
-    let both: Vec<Event> = both.collect();
+    let stopped = stop.then(|| What::RecordingStopped { by: by.clone(), voice_only: false });
+    let stopped = stopped.map(|what| Event { interaction: *interaction, at, what });
+    let both: Vec<Event> = stopped.into_iter().chain([lost_calls::end_at(*interaction, at)]).collect();
     for event in &both {
         events::append(&mut write, event, Timestamp::now()).await?;
     }
@@ -246,7 +245,7 @@ async fn announced(app: &App, command: &Command) -> Result<Result<(), ControlErr
         RecordingAction::Start => What::RecordingStarted { capture: CaptureId::new(), by },
         RecordingAction::Pause => What::RecordingPaused { by, reason },
         RecordingAction::Resume => What::RecordingResumed { by },
-        RecordingAction::Stop => What::RecordingStopped { by },
+        RecordingAction::Stop => What::RecordingStopped { by, voice_only: false },
     };
     let event = Event { interaction: *interaction, at: now, what };
     events::append(&mut write, &event, now).await?;

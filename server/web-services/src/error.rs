@@ -33,6 +33,9 @@ pub enum WebError {
     /// Configuration: single sign-on.
     #[error("single_sign_on: {0}")]
     SingleSignOn(String),
+    /// Configuration: the time zone.
+    #[error("time_zone: {0}")]
+    TimeZone(#[from] hindsight_reporting_server::ReportError),
     /// Configuration: TLS.
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),
@@ -157,6 +160,7 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Database(_)
             | StoreError::NoDatabase { .. }
+            | StoreError::Displaced { .. }
             | StoreError::Migration(_)
             | StoreError::Damaged { .. }
             | StoreError::File { .. } => Self::internal(&error),

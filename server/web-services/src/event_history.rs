@@ -64,6 +64,9 @@ fn describe(what: &What) -> String {
         What::CallHeld { by, at_phone: false } => format!("{by} put the call on hold"),
         What::CallHeld { by, at_phone: true } => format!("{by} put the call on hold at the phone"),
         What::CallRetrieved { by } => format!("{by} took the call back"),
+        What::CallEnded { cause: EndCause::Transferred, .. } => {
+            "the call ended: its parties speak in another call, by a transfer".to_owned()
+        }
         What::CallEnded { by: Some(by), .. } => format!("{by} ended the call"),
         What::CallEnded { cause: EndCause::NotFound, by: None } => {
             "the call ended: no phone is registered at the number called, or there is no such number"
@@ -76,8 +79,19 @@ fn describe(what: &What) -> String {
         What::RecordingStarted { by, .. } => format!("recording started ({by})"),
         What::RecordingPaused { by, reason } => format!("recording paused by {by}: {reason}"),
         What::RecordingResumed { by } => format!("recording resumed by {by}"),
-        What::RecordingStopped { by } => format!("recording stopped ({by})"),
+        What::CallTransferred { by, to, attended: false, .. } => format!("{by} transferred the call to {to}"),
+        What::CallTransferred { by, to, attended: true, .. } => {
+            format!("{by} transferred the call to {to}, after speaking with them")
+        }
+        What::TransferFailed { by, to, status } => {
+            format!("{by} could not transfer the call to {to} (SIP status {status})")
+        }
+        What::RecordingStopped { voice_only: true, .. } => {
+            "recording stopped: the party that it was for has left".to_owned()
+        }
+        What::RecordingStopped { by, .. } => format!("recording stopped ({by})"),
         What::RecordingFailed { reason } => format!("recording failed: {reason}"),
+        What::RecordingLost { reason, .. } => reason.clone(),
         What::RecordingOpened { .. } => "the media server opened a recording".to_owned(),
         What::ScreenStarted { dn, recordings, .. } => {
             format!("screen capture started at {dn}, monitors: {}", recordings.len())

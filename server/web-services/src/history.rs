@@ -66,6 +66,7 @@ impl FromRequestParts<App> for AtDesktop {
 
 /// What to list.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryQuery {
     /// At most so many, up to 200.

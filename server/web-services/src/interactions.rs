@@ -9,7 +9,7 @@ use crate::{
 };
 use axum::{Json, Router, extract::State, routing::get};
 use hindsight_model::event::{Event, What};
-use hindsight_search::{Cursor, Filter, Page, Scope, find, may_see};
+use hindsight_search::{Cursor, Filter, Page, Scope, find, heard::persons_of, may_see};
 use hindsight_store::{
     Connection, StoreError, audit, events,
     interactions::{self, Interaction},
@@ -37,6 +37,7 @@ pub fn routes() -> Router<App> {
 
 /// What to list.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// Login, name or DN of an agent who took part.
@@ -276,7 +277,14 @@ pub(crate) async fn view(
     let log = events::of_interaction(&mut db, id).await?;
     let log: Vec<Event> = log.into_iter().filter_map(|entry| entry.event).collect();
     let owned = recordings::of_interaction(&mut db, id).await?;
-    let media_files = media_files(&mut db, &this, &log, owned).await?;
+    let not_theirs: Vec<String> = owned
+        .iter()
+        .map(|owned| &owned.recording.manifest)
+        .filter(|manifest| !scope.admits(&persons_of(manifest, &this.agents)))
+        .map(|manifest| manifest.recording.to_string())
+        .collect();
+    let mut media_files = media_files(&mut db, &this, &log, owned).await?;
+    media_files.retain(|file| !not_theirs.contains(&file.id));
     drop(db);
     record(app, person, "interaction.view", &id.to_string(), serde_json::Value::Null).await?;
     let gap = |gap: &interactions::Gap| GapView {
@@ -347,7 +355,11 @@ async fn media_files(
             continue;
         }
         let upload = uploads::by_recording(db, announced.recording).await?;
-        files.push(arriving(announced, upload));
+        let lost = log.iter().find_map(|event| match &event.what {
+            What::RecordingLost { recording, reason } if *recording == announced.recording => Some(reason),
+            _ => None,
+        });
+        files.push(arriving(announced, upload, lost.cloned()));
     }
     Ok(files)
 }
@@ -397,11 +409,12 @@ fn announced(log: &[Event]) -> Vec<Announced> {
     all
 }
 
-fn arriving(announced: Announced, upload: Option<uploads::Upload>) -> MediaFile {
-    let (state, failure) = match upload.map(|upload| upload.state) {
-        None => ("recording", None),
-        Some(uploads::State::Open | uploads::State::Committed) => ("uploading", None),
-        Some(uploads::State::Refused(reason)) => ("failed", Some(reason)),
+/// What is not there: on its way, or, with its reason, never to come.
+fn arriving(announced: Announced, upload: Option<uploads::Upload>, lost: Option<String>) -> MediaFile {
+    let (state, failure) = match (upload.map(|upload| upload.state), lost) {
+        (Some(uploads::State::Refused(reason)), _) | (_, Some(reason)) => ("failed", Some(reason)),
+        (None, None) => ("recording", None),
+        (Some(uploads::State::Open | uploads::State::Committed), None) => ("uploading", None),
     };
     MediaFile {
         id: announced.recording.to_string(),

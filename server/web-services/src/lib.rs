@@ -7,6 +7,7 @@
 //! - [`updates`]: updates of desktops.
 //! - [`uploads`], [`manifests`]: how an upload becomes a recording, and its receipt.
 //! - [`interactions`], [`event_history`], [`control`], [`media`], [`desktops`]: what the console shows and does; [`rights`]: who may.
+//! - [`reports`]: what the reporting server counted.
 //! - [`announce`]: interactions that other systems announce.
 //! - [`console`], [`openapi`], [`telemetry`]: pages, description, figures.
 
@@ -30,6 +31,7 @@ pub mod media;
 pub mod openapi;
 pub mod peer;
 pub mod presence;
+pub mod reports;
 pub mod rights;
 pub mod router;
 pub mod server;

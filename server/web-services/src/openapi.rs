@@ -1,7 +1,7 @@
 //! The description of the API, made from the code; `packaging/reference/openapi.json` is its committed copy.
 
 use crate::{
-    announce, control, desktop, desktops, devices, history, interactions, manifests, media,
+    announce, control, desktop, desktops, devices, history, interactions, manifests, media, reports,
     session::routes as session,
     single_sign_on, telemetry, updates,
     uploads::{self, patch},
@@ -40,6 +40,10 @@ use utoipa::OpenApi;
         history::list,
         history::detail,
         history::play,
+        reports::calls::list,
+        reports::sessions::list,
+        reports::summary::summary,
+        reports::peaks::peaks,
         updates::serve,
         uploads::options,
         uploads::create,

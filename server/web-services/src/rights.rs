@@ -36,6 +36,10 @@ impl Standing {
                 self.voice |= !record_voice.is_empty();
                 self.screen |= !record_screen.is_empty();
             }
+            What::CallTransferred { record_voice, record_screen, .. } => {
+                self.voice |= !record_voice.is_empty();
+                self.screen |= !record_screen.is_empty();
+            }
             What::InteractionAnnounced(announced) => self.screen |= announced.record_screen,
             What::RecordingStarted { by, .. } if self.last_start.is_none_or(|(at, _)| at <= event.at) => {
                 self.last_start = Some((event.at, by == FULL_TIME));

@@ -2,7 +2,8 @@
 
 use crate::{
     announce, console, control, desktop, desktops, devices, error::ApiError, headers, history, interactions,
-    link, manifests, media, openapi, session, single_sign_on, state::App, telemetry, updates, uploads,
+    link, manifests, media, openapi, reports, session, single_sign_on, state::App, telemetry, updates,
+    uploads,
 };
 use axum::{
     Router,
@@ -31,6 +32,7 @@ pub fn router(app: App) -> Router {
         .merge(interactions::routes())
         .merge(announce::routes())
         .merge(control::routes())
+        .merge(reports::routes())
         .merge(telemetry::routes())
         .route("/openapi.json", get(openapi::serve))
         .layer(from_fn(limit_time));

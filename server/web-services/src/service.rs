@@ -6,6 +6,7 @@ use crate::{
 };
 use hindsight_crypto_server::CryptoClient;
 use hindsight_management::SiteAuthority;
+use hindsight_reporting_server::Zone;
 use hindsight_store::{Database, ObjectStore, UploadArea};
 use hindsight_wire::Timestamp;
 use std::{
@@ -90,6 +91,7 @@ pub fn check(config: &Config) -> Result<(), WebError> {
     tls::server_config(config)?;
     SiteAuthority::load(&config.authority)?;
     config.single_sign_on.as_ref().map(SingleSignOn::new).transpose()?;
+    Zone::named(&config.time_zone)?;
     Ok(())
 }
 

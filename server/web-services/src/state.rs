@@ -12,6 +12,7 @@ use crate::{
 };
 use hindsight_crypto_server::CryptoClient;
 use hindsight_management::{SiteAuthority, lockout::LockOut};
+use hindsight_reporting_server::Zone;
 use hindsight_store::{Database, ObjectStore, UploadArea};
 use hindsight_wire::manifest::Signed;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -66,6 +67,8 @@ pub struct Inner {
     pub single_sign_on: Option<SingleSignOn>,
     /// Version of the configuration.
     pub version: watch::Receiver<u64>,
+    /// The site's time zone.
+    pub zone: Zone,
     /// What is counted.
     pub metrics: PrometheusHandle,
     /// The end.
@@ -95,6 +98,7 @@ impl App {
         let director = Director::spawn(database.clone(), hub.clone(), shutdown.clone());
         let version = hindsight_management::watch::follow_version(database.clone());
         Ok(Self(Arc::new(Inner {
+            zone: Zone::named(&config.time_zone)?,
             authority,
             signer,
             hub,

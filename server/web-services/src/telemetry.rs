@@ -9,11 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use hindsight_store::StoreError;
 use hindsight_wire::enrolment::DeviceKind;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use std::{
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use utoipa::ToSchema;
@@ -74,7 +78,7 @@ pub(crate) async fn livez() -> &'static str {
 pub struct Readiness {
     /// Whether all of it is well.
     ready: bool,
-    /// The database answers.
+    /// The database answers, and its file is still where it was opened.
     database: bool,
     /// A file could be written to the place of uploads, and removed.
     uploads: bool,
@@ -114,10 +118,23 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readines
     let database = tokio::time::timeout(READY_LIMIT, app.database.schema_version());
     let uploads = tokio::time::timeout(READY_LIMIT, app.area.try_writing());
     let (database, uploads) = tokio::join!(database, uploads);
-    let (database, uploads) = (matches!(database, Ok(Ok(_))), matches!(uploads, Ok(Ok(_))));
+    let in_place = app.database.in_place();
+    tell_once(in_place.as_ref().err());
+    let database = matches!(database, Ok(Ok(_))) && in_place.is_ok();
+    let uploads = matches!(uploads, Ok(Ok(_)));
     let ready = database && uploads;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, database, uploads, links: Links::of(&app.hub) }))
+}
+
+/// A database that is not in its place is told when that is found out, not at every question.
+fn tell_once(displaced: Option<&StoreError>) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    match displaced {
+        Some(error) if !TOLD.swap(true, Ordering::Relaxed) => tracing::error!(%error, "not ready"),
+        Some(_) => {}
+        None => TOLD.store(false, Ordering::Relaxed),
+    }
 }
 
 /// Figures in Prometheus' text format: counts only, nothing of persons or calls.

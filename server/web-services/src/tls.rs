@@ -26,7 +26,11 @@ pub fn server_config(config: &Config) -> Result<ServerConfig, WebError> {
     let mut tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(clients)
-        .with_single_cert(chain, key)?;
+        .with_single_cert(chain, key)
+        .map_err(|error| match error {
+            rustls::Error::InvalidCertificate(_) => unusable(&config.tls_certificate, &error),
+            _ => unusable(&config.tls_key, &error),
+        })?;
     // One protocol: uploads, media and the link need nothing of HTTP/2, and its many streams per connection would need
     // bounds of their own.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];

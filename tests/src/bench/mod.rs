@@ -3,6 +3,7 @@
 pub mod record;
 pub mod screen;
 pub mod seal_file;
+pub mod sip_setups;
 
 use anyhow::{Context, Result, ensure};
 use std::{process::Command, time::Duration};
@@ -11,6 +12,9 @@ pub const NAMES: &[&str] = &[
     "seal-file",
     "open-file",
     "record-cpu",
+    "record-limit",
+    "record-calls-per-core",
+    "sip-setups",
     "screen-idle",
     "screen-office",
     "screen-motion",
@@ -24,7 +28,10 @@ pub async fn run(only: Option<&str>) -> Result<()> {
         let line = match *name {
             "seal-file" => seal_file::bench(name, seal_file::Way::Seal),
             "open-file" => seal_file::bench(name, seal_file::Way::Open),
-            "record-cpu" => record::bench(),
+            "record-cpu" => record::bench("cpu"),
+            "record-limit" => record::bench("limit"),
+            "record-calls-per-core" => record::bench("capacity"),
+            "sip-setups" => sip_setups::bench(name).await,
             "screen-idle" => screen::bench(name, "idle"),
             "screen-office" => screen::bench(name, "office"),
             "screen-motion" => screen::bench(name, "motion"),

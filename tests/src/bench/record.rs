@@ -1,20 +1,21 @@
-//! Processor time of the media server per call-minute, beside rtpengine writing pcap: `record_load` of the media server
-//! makes 100 calls of each in turn.
+//! What a recorded call costs the media server, beside rtpengine writing pcap and beside a bare relay: `record_load` of
+//! the media server loads each in turn.
 
 use crate::process::{built, run};
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
-const CALLS: &str = "100";
-const SECONDS: &str = "30";
-const ROUNDS: &str = "3";
+/// 100 calls of 30 s, three times each.
+const LOAD: [&str; 3] = ["100", "30", "3"];
 
-pub fn bench() -> Result<String> {
+/// `way`: as `record_load` calls it.
+pub fn bench(way: &str) -> Result<String> {
     ensure!(
-        run(Command::new("which").arg("rtpengine")).is_ok(),
+        way == "limit" || run(Command::new("which").arg("rtpengine")).is_ok(),
         "rtpengine is missing: packaging/setup.sh bench"
     );
-    let printed = run(Command::new(built("record_load")?).args([CALLS, SECONDS, ROUNDS]))?;
+    let load = if way == "capacity" { &[][..] } else { &LOAD };
+    let printed = run(Command::new(built("record_load")?).arg(way).args(load))?;
     let printed = String::from_utf8(printed)?;
     let (figures, line): (Vec<&str>, Vec<&str>) =
         printed.lines().partition(|line| !line.starts_with("bench "));

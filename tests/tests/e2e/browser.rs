@@ -29,7 +29,7 @@ async fn a_supervisor_finds_the_call_and_replays_voice_and_screen_in_step() -> R
     std::fs::create_dir_all(&shots)?;
     let asked = json!({
         "url": f.scenario.site.url(),
-        "spki": public_key_hash(&f)?,
+        "spki": public_key_hash(&f.scenario.site.data())?,
         "login": SUPERVISOR_LOGIN,
         "password": f.scenario.secrets.supervisor,
         "number": CUSTOMER_DN,
@@ -123,8 +123,8 @@ fn object(below: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// SHA-256 of the HTTPS certificate's public key, base64: the one unknown key that Chromium may accept.
-fn public_key_hash(f: &Fixture) -> Result<String> {
-    let certificate = f.scenario.site.data().join("tls/web.pem");
+pub fn public_key_hash(data: &Path) -> Result<String> {
+    let certificate = data.join("tls/web.pem");
     let key = run(Command::new("openssl").args(["x509", "-pubkey", "-noout", "-in"]).arg(certificate))?;
     let der = run_with_input(Command::new("openssl").args(["pkey", "-pubin", "-outform", "DER"]), &key)?;
     let hash = run_with_input(Command::new("openssl").args(["dgst", "-sha256", "-binary"]), &der)?;

@@ -330,6 +330,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/reports/calls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Calls of a span of time, newest first. */
+        get: operations["report_calls"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/reports/peaks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The most calls or sessions at a time, found by every beginning and end, not by samples. */
+        get: operations["report_peaks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/reports/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** SIP sessions of a span of time, newest first. */
+        get: operations["report_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/reports/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Counts of calls or sessions by quarter, hour or day of the site's time zone. */
+        get: operations["report_summary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/session": {
         parameters: {
             query?: never;
@@ -510,6 +578,52 @@ export interface components {
              */
             startedAt: string;
         };
+        /**
+         * @description What is looked at.
+         * @enum {string}
+         */
+        By: "all" | "dn" | "tenant" | "media-server";
+        /** @description A call. */
+        CallRecord: {
+            /** Format: date-time */
+            answerTime?: string | null;
+            callerPhoneNumber: string;
+            /** @description Why it ended, as in the event log; absent: it goes on. */
+            cause?: string | null;
+            dialedPhoneNumber: string;
+            /** @description DNs of this site that took part. */
+            dns: string[];
+            /** @description DN or number of who ended it, where a party did. */
+            endedBy?: string | null;
+            /** Format: uuid */
+            interaction: string;
+            /** @description `answered`, `busy`, `no-answer`, `cancelled`, `refused`, `not-found`, `failed` or `ringing`. */
+            outcome: string;
+            /** Format: date-time */
+            startTime: string;
+            /** Format: date-time */
+            stopTime?: string | null;
+            /**
+             * Format: int64
+             * @description From the answer to the end.
+             */
+            talkMs?: number | null;
+            tenant?: string;
+            /** @description How whole its voice recording is: `complete`, `partial`, `missing`, `pending` or `none`. */
+            voice?: string | null;
+            /**
+             * Format: int64
+             * @description From the offer to the answer.
+             */
+            waitMs?: number | null;
+        };
+        /** @description A page of calls. */
+        CallReport: components["schemas"]["ReportedSpan"] & {
+            /** @description Newest first. */
+            items: components["schemas"]["CallRecord"][];
+            /** @description For the next page; absent: this was the last. */
+            next?: string | null;
+        };
         /** @description Body of a request for an enrolment code. */
         CodeRequest: {
             /** @description Which kinds of devices it may enrol. */
@@ -538,6 +652,50 @@ export interface components {
             action: string;
             /** @description Why; goes into the manifest and the audit log. */
             reason?: string;
+        };
+        /** @description How many, and how long. */
+        Counts: {
+            /** Format: int64 */
+            answered: number;
+            /**
+             * Format: int64
+             * @description Began in the span; the sum of what follows.
+             */
+            arrived: number;
+            /**
+             * Format: int64
+             * @description Time until the answer of those that were answered, on the average.
+             */
+            averageWaitMs?: number | null;
+            /** Format: int64 */
+            busy: number;
+            /** Format: int64 */
+            cancelled: number;
+            /** Format: int64 */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Of all those: not begun by the DN.
+             */
+            incoming: number;
+            /** Format: int64 */
+            longestTalkMs: number;
+            /** Format: int64 */
+            noAnswer: number;
+            /** Format: int64 */
+            notFound: number;
+            /** Format: int64 */
+            refused: number;
+            /**
+             * Format: int64
+             * @description Nobody answered yet.
+             */
+            ringing: number;
+            /**
+             * Format: int64
+             * @description Time spoken by those that are over.
+             */
+            talkMs: number;
         };
         /** @description A span of the media that does not open any more, milliseconds of media time. */
         DamagedSpan: {
@@ -686,6 +844,11 @@ export interface components {
             /** @description `complete`, `partial`, `missing`, `pending` or `none`. */
             voice: string;
         };
+        /**
+         * @description How long the spans of a report are.
+         * @enum {string}
+         */
+        Length: "quarter" | "hour" | "day";
         /** @description Of which kinds of voice components at least one has its link. */
         Links: {
             /** @description A media server. */
@@ -739,6 +902,11 @@ export interface components {
             /** Format: int32 */
             width?: number | null;
         };
+        /**
+         * @description What goes on at a time.
+         * @enum {string}
+         */
+        Of: "calls" | "conversations" | "sessions";
         /** @description A span without a link, by the desktop's clock. */
         OfflineView: {
             /**
@@ -766,6 +934,29 @@ export interface components {
             reason: string;
             /** Format: int64 */
             toMs?: number | null;
+        };
+        /** @description The most at a time in a span. */
+        PeakRow: {
+            /**
+             * Format: date-time
+             * @description When there were so many first.
+             */
+            at: string;
+            /** Format: int64 */
+            count: number;
+            /**
+             * Format: date-time
+             * @description Start of the span, as the site's clocks show it, with the offset to UTC.
+             */
+            start: string;
+        };
+        /** @description The most at a time, by span. */
+        Peaks: components["schemas"]["ReportedSpan"] & {
+            most?: components["schemas"]["PeakRow"] | null;
+            of: components["schemas"]["Of"];
+            per: components["schemas"]["Length"];
+            /** @description Every span, in order of time. */
+            rows: components["schemas"]["PeakRow"][];
         };
         /** @description Extremes of the wave, to draw it. */
         PeaksBody: {
@@ -823,7 +1014,7 @@ export interface components {
         };
         /** @description What the service needs. */
         Readiness: {
-            /** @description The database answers. */
+            /** @description The database answers, and its file is still where it was opened. */
             database: boolean;
             /** @description Whether the voice components have their links; no part of `ready`, for calls go on without. */
             links: components["schemas"]["Links"];
@@ -831,6 +1022,26 @@ export interface components {
             ready: boolean;
             /** @description A file could be written to the place of uploads, and removed. */
             uploads: boolean;
+        };
+        /** @description What an answer is about. */
+        ReportedSpan: {
+            /**
+             * Format: date-time
+             * @description First instant.
+             */
+            from: string;
+            /**
+             * Format: int64
+             * @description Events of the log that the reporting server has not counted yet: 0 in a moment, unless it does not run.
+             */
+            pendingEvents: number;
+            /** @description IANA name of the site's time zone: what its hours and days are. */
+            timeZone: string;
+            /**
+             * Format: date-time
+             * @description First instant after it.
+             */
+            to: string;
         };
         /** @description Who is signed in. */
         SeatedPerson: {
@@ -845,6 +1056,36 @@ export interface components {
              * @description Since when.
              */
             since?: string | null;
+        };
+        /** @description A session: one leg of a call, or a recording session of another system. */
+        SessionRecordView: {
+            /** Format: date-time */
+            answerTime?: string | null;
+            callId: string;
+            /**
+             * Format: uuid
+             * @description The call that it carried a leg of.
+             */
+            interaction: string;
+            /** @description Address of the media server; absent: none served it. */
+            mediaServer?: string;
+            /** Format: date-time */
+            startTime: string;
+            /**
+             * Format: int32
+             * @description Final SIP status of its INVITE.
+             */
+            status: number;
+            /** Format: date-time */
+            stopTime: string;
+            tenant?: string;
+        };
+        /** @description A page of sessions. */
+        SessionReport: components["schemas"]["ReportedSpan"] & {
+            /** @description Newest first. */
+            items: components["schemas"]["SessionRecordView"][];
+            /** @description For the next page; absent: this was the last. */
+            next?: string | null;
         };
         /** @description Who is signed in. */
         SessionView: {
@@ -880,6 +1121,25 @@ export interface components {
             waiting: number;
             /** Format: int64 */
             waitingBytes: number;
+        };
+        /** @description Counts by span of time. */
+        Summary: components["schemas"]["ReportedSpan"] & {
+            by: components["schemas"]["By"];
+            per: components["schemas"]["Length"];
+            /** @description In order of time. Of all calls together every span has a row, else those in which something happened. */
+            rows: components["schemas"]["SummaryRow"][];
+            /** @description All spans together; with `by=dn`, a call counts once for each of its DNs. */
+            total: components["schemas"]["Counts"];
+        };
+        /** @description One span, of one DN, tenant or media server. */
+        SummaryRow: components["schemas"]["Counts"] & {
+            /** @description DN, tenant or address of the media server; empty: all, or none in particular. */
+            key: string;
+            /**
+             * Format: date-time
+             * @description Its start, as the site's clocks show it, with the offset to UTC.
+             */
+            start: string;
         };
         /** @description A party's track. */
         TrackView: {
@@ -963,17 +1223,17 @@ export interface operations {
     };
     own_recordings: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description At most so many, up to 200. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
             header: {
                 /** @description `Bearer` and the token of the sign-in */
                 Authorization: string;
             };
-            path: {
-                /** @description At most so many, up to 200. */
-                limit: number | null;
-                /** @description `next` of the page before. */
-                cursor: string | null;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;
@@ -1486,22 +1746,22 @@ export interface operations {
     };
     list_interactions: {
         parameters: {
-            query?: never;
-            header?: never;
-            path: {
+            query?: {
                 /** @description Login, name or DN of an agent who took part. */
-                agent: string | null;
+                agent?: string;
                 /** @description A number that called, was dialled or took part. */
-                number: string | null;
+                number?: string;
                 /** @description Started at or after (RFC 3339). */
-                from: string | null;
+                from?: string;
                 /** @description Started before (RFC 3339). */
-                to: string | null;
+                to?: string;
                 /** @description At most so many, up to 200. */
-                limit: number | null;
+                limit?: number;
                 /** @description `next` of the page before. */
-                cursor: string | null;
+                cursor?: string;
             };
+            header?: never;
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;
@@ -1904,6 +2164,223 @@ export interface operations {
                 };
             };
             /** @description Refused, with the reason */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    report_calls: {
+        parameters: {
+            query?: {
+                /** @description Began at or after: a day (`2026-03-29`), a time of the site's clocks (`2026-03-29T14:00`) or RFC 3339. Left out: today. */
+                from?: string;
+                /** @description Began before. Left out: the end of today. */
+                to?: string;
+                /** @description A DN that called, was called, rang or spoke. */
+                dn?: string;
+                /** @description `answered`, `busy`, `no-answer`, `cancelled`, `refused`, `not-found`, `failed` or `ringing`; with `dn`, for that DN. */
+                outcome?: string;
+                /** @description Whose. */
+                tenant?: string;
+                /** @description At most so many, up to 1,000. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+                /** @description `json` or `csv`; CSV has all calls, not a page of them. */
+                format?: "json" | "csv";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page; with `format=csv` all of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallReport"];
+                };
+            };
+            /** @description The question cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description For supervisors and administrators */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    report_peaks: {
+        parameters: {
+            query?: {
+                /** @description From: a day, a time of the site's clocks or RFC 3339. Left out: today. */
+                from?: string;
+                /** @description Until before. Left out: the end of today. */
+                to?: string;
+                /** @description `quarter` (of an hour), `hour` or `day`. */
+                per?: "quarter" | "hour" | "day";
+                /** @description `calls`, `conversations` or `sessions`. */
+                of?: "calls" | "conversations" | "sessions";
+                /** @description Of sessions: those of the media server with this address. */
+                media_server?: string;
+                /** @description `json` or `csv`. */
+                format?: "json" | "csv";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The peaks */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Peaks"];
+                };
+            };
+            /** @description The question cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description For supervisors and administrators */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    report_sessions: {
+        parameters: {
+            query?: {
+                /** @description Began at or after: a day, a time of the site's clocks or RFC 3339. Left out: today. */
+                from?: string;
+                /** @description Began before. Left out: the end of today. */
+                to?: string;
+                /** @description Address of the media server. */
+                media_server?: string;
+                /** @description Whose. */
+                tenant?: string;
+                /** @description At most so many, up to 1,000. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+                /** @description `json` or `csv`; CSV has all sessions, not a page of them. */
+                format?: "json" | "csv";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page; with `format=csv` all of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionReport"];
+                };
+            };
+            /** @description The question cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description For supervisors and administrators */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    report_summary: {
+        parameters: {
+            query?: {
+                /** @description Began at or after: a day, a time of the site's clocks or RFC 3339. Left out: today. */
+                from?: string;
+                /** @description Began before. Left out: the end of today. */
+                to?: string;
+                /** @description `quarter` (of an hour), `hour` or `day`. */
+                per?: "quarter" | "hour" | "day";
+                /** @description `all`, `dn`, `tenant` or `media-server`. */
+                by?: "all" | "dn" | "tenant" | "media-server";
+                /** @description `json` or `csv`. */
+                format?: "json" | "csv";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The counts */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Summary"];
+                };
+            };
+            /** @description The question cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description For supervisors and administrators */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many rows */
             422: {
                 headers: {
                     [name: string]: unknown;

@@ -11,6 +11,19 @@ export type Page = Schemas['InteractionPage'];
 export type Desktops = Schemas['DesktopList'];
 export type Desktop = Schemas['DesktopView'];
 export type Peaks = Schemas['PeaksBody'];
+export type Summary = Schemas['Summary'];
+export type CallReport = Schemas['CallReport'];
+export type CallRecord = Schemas['CallRecord'];
+export type MostAtATime = Schemas['Peaks'];
+
+export type ReportQuery = Record<string, string | undefined>;
+
+/** The address of a report; what is empty is left out. */
+export function reportUrl(report: string, query: ReportQuery): string {
+  const params = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) if (value) params.set(key, value);
+  return `/api/v2/reports/${report}?${params}`;
+}
 
 export interface Query { agent?: string; number?: string; from?: string; to?: string }
 
@@ -72,5 +85,8 @@ export const api = {
   },
   interaction: (id: string) => request<InteractionDetail>('GET', `/api/v2/interactions/${encodeURIComponent(id)}`),
   desktops: () => request<Desktops>('GET', '/api/v2/desktops'),
+  summary: (query: ReportQuery) => request<Summary>('GET', reportUrl('summary', query)),
+  most: (query: ReportQuery) => request<MostAtATime>('GET', reportUrl('peaks', query)),
+  reportedCalls: (query: ReportQuery) => request<CallReport>('GET', reportUrl('calls', query)),
   peaks: (url: string) => request<Peaks>('GET', url),
 };

@@ -73,6 +73,8 @@ struct Inner {
     shared: Arc<Shared>,
     queue: Option<SyncSender<Job>>,
     refused: AtomicU64,
+    /// Sequence of the newest event taken.
+    newest: AtomicU64,
     damaged: u64,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Locked while the journal is open.
@@ -93,6 +95,9 @@ enum Job {
     Append(serde_json::Value),
     /// Answered when everything before it is durable.
     Flush(SyncSender<()>),
+    /// The server has had everything up to this sequence: what waits is numbered after it. Answered with how far the
+    /// numbers moved.
+    ContinueAfter(u64, SyncSender<io::Result<u64>>),
     /// Something was accepted.
     Note,
 }
@@ -119,6 +124,7 @@ impl Journal {
             accepted: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         });
+        let newest = opened.next - 1;
         let (queue, jobs) = sync_channel(QUEUE);
         let mut writer = Writer { shared: shared.clone(), file: opened.file, next: opened.next };
         let thread = std::thread::Builder::new().name("journal".to_owned());
@@ -128,6 +134,7 @@ impl Journal {
                 shared,
                 queue: Some(queue),
                 refused: AtomicU64::new(0),
+                newest: AtomicU64::new(newest),
                 damaged: opened.damaged,
                 thread: Mutex::new(Some(thread)),
                 _lock: lock,
@@ -149,7 +156,26 @@ impl Journal {
             let full = matches!(error, TrySendError::Full(_));
             tracing::error!(refused, full, "journal refuses an event");
             JournalError::Full
-        })
+        })?;
+        self.inner.newest.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// The sequence of the newest event taken, durable or not; for whoever appends alone.
+    pub fn newest(&self) -> u64 {
+        self.inner.newest.load(Ordering::Acquire)
+    }
+
+    /// The server has had events of this component up to `sequence`. Where this journal has not come so far it is not the
+    /// one that they came from: what waits in it is numbered anew, after that. Waits for the disk.
+    pub fn continue_after(&self, sequence: u64) -> Result<(), JournalError> {
+        let Some(queue) = &self.inner.queue else { return Err(JournalError::Full) };
+        let (done, wait) = sync_channel(1);
+        queue.send(Job::ContinueAfter(sequence, done)).map_err(|_| JournalError::Full)?;
+        let moved = wait.recv().map_err(|_| JournalError::Full)?;
+        let moved = moved.map_err(|source| self.inner.shared.failed(source))?;
+        self.inner.newest.fetch_add(moved, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Waits until every event appended before is durable. For shut-down and tests.
@@ -244,15 +270,20 @@ struct Writer {
 impl Writer {
     fn run(&mut self, jobs: &Receiver<Job>) {
         while let Ok(first) = jobs.recv() {
-            let (mut events, mut waiting) = (Vec::new(), Vec::new());
+            let (mut events, mut waiting, mut continued) = (Vec::new(), Vec::new(), None);
             for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP)) {
                 match job {
                     Job::Append(event) => events.push(event),
                     Job::Flush(done) => waiting.push(done),
+                    Job::ContinueAfter(sequence, done) => continued = Some((sequence, done)),
                     Job::Note => {}
                 }
             }
             self.commit(events);
+            if let Some((sequence, done)) = continued {
+                // Whoever asked may have gone.
+                let _ = done.send(self.continue_after(sequence));
+            }
             if self.shared.accepted.swap(false, Ordering::AcqRel)
                 && let Err(error) = self.note_accepted()
             {
@@ -300,6 +331,25 @@ impl Writer {
             self.file.set_len(end)?;
         }
         written
+    }
+
+    /// How far the numbers moved.
+    fn continue_after(&mut self, sequence: u64) -> io::Result<u64> {
+        let mut position = self.shared.position();
+        if sequence <= position.durable {
+            return Ok(0);
+        }
+        tracing::warn!(sequence, "the journal was lost or is an old one: what waits in it is numbered anew");
+        let next = store::renumber(&self.shared.dir, &position, sequence)?;
+        self.file = store::append_to(&self.shared.log())?;
+        store::write_accepted(&self.shared.dir, sequence)?;
+        *position = next;
+        let durable = position.durable;
+        drop(position);
+        let moved = durable + 1 - self.next;
+        self.next = durable + 1;
+        self.shared.durable.send_replace(durable);
+        Ok(moved)
     }
 
     fn note_accepted(&mut self) -> io::Result<()> {

@@ -156,6 +156,31 @@ pub(crate) fn rewrite(dir: &Path, spans: &[(u64, u64)], used: u64) -> io::Result
     Ok(head.len() as u64)
 }
 
+/// Writes the journal anew with what was not accepted, numbered from behind `used` on.
+pub(crate) fn renumber(dir: &Path, position: &Position, used: u64) -> io::Result<Position> {
+    let (path, next) = (dir.join(LOG), dir.join("journal.log.new"));
+    let head = Line::Used { used }.encode();
+    let (mut lines, mut sequence) = (head.clone(), used);
+    each_line(&path, position, |line, _| {
+        if let Line::Entry(entry) = line
+            && entry.sequence > position.accepted
+        {
+            sequence += 1;
+            lines.extend(Line::Entry(JournalEntry { sequence, ..entry }).encode());
+        }
+        true
+    })?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let mut new = atomic::private(&mut options).open(&next)?;
+    new.write_all(&lines)?;
+    new.sync_all()?;
+    fs::rename(&next, &path)?;
+    atomic::sync_dir(dir)?;
+    let (cursor, end) = (head.len() as u64, lines.len() as u64);
+    Ok(Position { cursor, end, accepted: used, durable: sequence })
+}
+
 /// Up to `most` entries from the cursor on.
 pub(crate) fn batch(path: &Path, position: &Position, most: usize) -> io::Result<Vec<JournalEntry>> {
     let mut entries = Vec::new();

@@ -165,3 +165,23 @@ fn a_second_owner_is_refused() {
     let _journal = Journal::open(dir.path()).unwrap();
     assert!(matches!(Journal::open(dir.path()), Err(JournalError::Locked(_))));
 }
+
+#[test]
+fn a_journal_that_was_lost_goes_on_behind_what_the_server_has_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    append(&journal, 0..3);
+    // As it should be: nothing moves.
+    journal.continue_after(2).unwrap();
+    assert_eq!((journal.newest(), *journal.durable().borrow()), (3, 3));
+    journal.accept(1).unwrap();
+    journal.continue_after(40).unwrap();
+    let expected = [(41, 1), (42, 2)];
+    assert_eq!(events(&journal.batch(100).unwrap()), expected);
+    append(&journal, 3..4);
+    assert_eq!((journal.newest(), *journal.durable().borrow(), journal.waiting()), (43, 43, 3));
+    drop(journal);
+    let journal = Journal::open(dir.path()).unwrap();
+    assert_eq!(events(&journal.batch(100).unwrap()), [(41, 1), (42, 2), (43, 3)]);
+    assert_eq!(journal.newest(), 43);
+}

@@ -1,7 +1,7 @@
 //! Our media server in a process of its own, driven by SIP and MSML.
 
 use crate::{
-    Figure, cpu_seconds,
+    Figure, Load, cpu_seconds,
     load::{self, Phone},
     support::{Caller, LIMIT, Site, free_port},
 };
@@ -14,7 +14,6 @@ use hindsight_wire::{
 };
 use std::{
     path::Path,
-    process,
     time::{Duration, Instant},
 };
 
@@ -29,52 +28,47 @@ pub fn serve(dir: &Path) {
 }
 
 /// So many recorded calls for so long.
-pub fn measure(calls: usize, seconds: u64) -> Figure {
+pub fn measure(load: Load) -> Figure {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::new();
     site.store(dir.path());
     site.cache_config(&dir.path().join("data"), true);
     let config = Config { listen: ([127, 0, 0, 1], free_port()).into(), ..Config::default() };
     std::fs::write(dir.path().join("config.toml"), toml::to_string(&config).unwrap()).unwrap();
-    let mut child = process::Command::new(std::env::current_exe().unwrap())
-        .arg("--serve")
-        .arg(dir.path())
-        .spawn()
-        .unwrap();
+    let mut child =
+        load.command(std::env::current_exe().unwrap()).arg("--serve").arg(dir.path()).spawn().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut caller = runtime.block_on(async {
         let mut caller = Caller::new(config.listen).await;
         caller.ready().await;
         caller
     });
+    let sockets = load::sockets(2 * load.calls);
     let (mut phones, mut legs) = (Vec::new(), Vec::new());
     runtime.block_on(async {
-        for _ in 0..calls {
+        for pair in sockets.chunks_exact(2) {
             let id = InteractionId::new();
-            let sockets = [load::socket(), load::socket()];
-            let port = |n: usize| sockets[n].local_addr().unwrap().port();
+            let port = |n: usize| pair[n].local_addr().unwrap().port();
             let mut agent = caller.open(id, "agent", port(0)).await;
             let customer = caller.open(id, "customer", port(1)).await;
             assert!(caller.msml(&mut agent, id, Command::Start).await.is_ok());
-            let [first, second] = sockets;
-            phones.push(Phone { socket: first, to: agent.media });
-            phones.push(Phone { socket: second, to: customer.media });
+            phones.push(Phone { socket: pair[0].clone(), to: agent.media });
+            phones.push(Phone { socket: pair[1].clone(), to: customer.media });
             legs.extend([agent, customer]);
         }
     });
     let before = cpu_seconds(child.id());
-    let seen = load::run(&phones, seconds);
+    let seen = load::run(&phones, load.seconds);
     let used = cpu_seconds(child.id()) - before;
     runtime.block_on(async {
         for leg in &mut legs {
             caller.bye(leg).await;
         }
     });
-    let recorded = recorded(&dir.path().join("data/spool"), calls);
+    let recorded = recorded(&dir.path().join("data/spool"), load.calls);
     child.kill().unwrap();
     child.wait().unwrap();
-    println!("hindsight media-server: {recorded} of {} packets recorded", seen.sent);
-    Figure { cpu: used / (calls as f64 * seconds as f64 / 60.0), load: seen }
+    Figure { cpu: load.per_call_minute(used), load: seen, recorded: Some(recorded) }
 }
 
 /// Packets that the manifests tell of, once all are there.

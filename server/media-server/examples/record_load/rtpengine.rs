@@ -1,25 +1,26 @@
 //! rtpengine, relaying in user space and recording to pcap, driven by its NG protocol: bencode over UDP.
 
 use crate::{
-    Figure, cpu_seconds,
+    Figure, Load, cpu_seconds,
     load::{self, Phone},
     support::{free_port, offer},
 };
 use std::{
     net::{SocketAddr, UdpSocket},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// So many recorded calls for so long; `None` when there is no rtpengine.
-pub fn measure(calls: usize, seconds: u64) -> Option<Figure> {
+/// So many recorded calls for so long.
+pub fn measure(load: Load) -> Figure {
     let dir = tempfile::tempdir().unwrap();
     for sub in ["pcaps", "metadata", "tmp"] {
         std::fs::create_dir(dir.path().join(sub)).unwrap();
     }
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let mut child = Command::new("rtpengine")
+    let mut child = load
+        .command("rtpengine")
         .args(["--config-file=none", "--foreground", "--log-stderr", "--log-level=3", "--table=-1"])
         .args(["--interface=127.0.0.1", "--port-min=30000", "--port-max=39999", "--num-threads=2"])
         .args(["--recording-method=pcap", "--recording-format=eth"])
@@ -27,12 +28,11 @@ pub fn measure(calls: usize, seconds: u64) -> Option<Figure> {
         .arg(format!("--recording-dir={}", dir.path().display()))
         .stderr(Stdio::null())
         .spawn()
-        .ok()?;
+        .expect("rtpengine");
     let control = Control::connect(address);
     let mut phones = Vec::new();
-    for call in 0..calls {
-        let sockets = [load::socket(), load::socket()];
-        let sdp = |n: usize| offer(sockets[n].local_addr().unwrap().port(), "sendrecv");
+    for (call, pair) in load::sockets(2 * load.calls).chunks_exact(2).enumerate() {
+        let sdp = |n: usize| offer(pair[n].local_addr().unwrap().port(), "sendrecv");
         let id = format!("call-{call}-{}", std::process::id());
         let towards_b = control.ask(&[
             ("command", "offer"),
@@ -51,16 +51,15 @@ pub fn measure(calls: usize, seconds: u64) -> Option<Figure> {
         ]);
         let started = control.ask(&[("command", "start recording"), ("call-id", &id)]);
         assert!(started.contains("6:result2:ok"), "{started}");
-        let [a, b] = sockets;
-        phones.push(Phone { socket: a, to: media(&towards_a) });
-        phones.push(Phone { socket: b, to: media(&towards_b) });
+        phones.push(Phone { socket: pair[0].clone(), to: media(&towards_a) });
+        phones.push(Phone { socket: pair[1].clone(), to: media(&towards_b) });
     }
     let before = cpu_seconds(child.id());
-    let seen = load::run(&phones, seconds);
+    let seen = load::run(&phones, load.seconds);
     let used = cpu_seconds(child.id()) - before;
     child.kill().unwrap();
     child.wait().unwrap();
-    Some(Figure { cpu: used / (calls as f64 * seconds as f64 / 60.0), load: seen })
+    Figure { cpu: load.per_call_minute(used), load: seen, recorded: None }
 }
 
 /// The audio port in an answer of rtpengine.

@@ -8,7 +8,7 @@ use crate::{
     relay::{Leg, Tap},
 };
 use hindsight_model::{CaptureId, InteractionId};
-use hindsight_msml::{Command, DialogExit, DialogId, Outcome, Request, ResultCode};
+use hindsight_msml::{Command, DialogExit, DialogId, Outcome, Params, Request, ResultCode};
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
@@ -58,6 +58,7 @@ impl Conference {
             recorder,
             tokens,
             legs: [None, None],
+            parties: Parties::default(),
             state: Recording::Off,
             broken,
             exits,
@@ -94,12 +95,42 @@ impl Conference {
     }
 }
 
+/// Who is at which leg, as the last order to record said: after a transfer others than the legs were opened for.
+#[derive(Default)]
+struct Parties {
+    /// Agent, customer.
+    numbers: [Option<String>; 2],
+    /// The agent is at the leg that was opened as the customer's.
+    swapped: bool,
+}
+
+impl Parties {
+    fn of(request: &Request) -> Self {
+        let Params { agent, customer, swapped, .. } = &request.params;
+        Self { numbers: [agent.clone(), customer.clone()], swapped: *swapped }
+    }
+
+    /// The recorder's side of the leg that was opened for this one, and the other way round.
+    fn side(&self, leg: usize) -> usize {
+        if self.swapped { 1 - leg } else { leg }
+    }
+
+    fn setup(&self, leg: usize, media: &Media) -> PartySetup {
+        let mut setup = media.setup.clone();
+        if let Some(number) = &self.numbers[self.side(leg)] {
+            setup.number.clone_from(number);
+        }
+        setup
+    }
+}
+
 struct Task {
     id: String,
     interaction: InteractionId,
     recorder: Recorder,
     tokens: Arc<AtomicU32>,
     legs: [Option<Media>; 2],
+    parties: Parties,
     state: Recording,
     /// For the recorder: told when a recording breaks.
     broken: mpsc::Sender<Broken>,
@@ -180,6 +211,7 @@ impl Task {
     async fn take(&mut self, step: &Step, request: &Request) -> Result<Option<Dialog>, RecordError> {
         match step {
             Step::Open => {
+                self.parties = Parties::of(request);
                 let token = self.tokens.fetch_add(1, Ordering::Relaxed);
                 if request.params.paused || !request.params.whole {
                     // Nothing from before the order reaches it.
@@ -226,8 +258,10 @@ impl Task {
     }
 
     fn subject(&self, request: &Request) -> Start {
-        let setup =
-            |side: usize| self.legs[side].as_ref().map(|media| media.setup.clone()).unwrap_or_default();
+        let setup = |side: usize| {
+            let leg = self.parties.side(side);
+            self.legs[leg].as_ref().map(|media| self.parties.setup(leg, media)).unwrap_or_default()
+        };
         let capture = request.params.capture.as_deref().and_then(|text| text.parse().ok());
         Start {
             interaction: self.interaction,
@@ -241,14 +275,14 @@ impl Task {
 
     async fn take_legs(&mut self, legs: [Option<Media>; 2]) {
         let mut moved = false;
-        for (side, media) in legs.iter().enumerate() {
-            let known = self.legs[side].as_ref();
+        for (leg, media) in legs.iter().enumerate() {
+            let known = self.legs[leg].as_ref();
             moved |= media.as_ref().map(|media| Arc::as_ptr(&media.leg))
                 != known.map(|media| Arc::as_ptr(&media.leg));
             if let (Some(token), Some(media)) = (self.state.token(), media)
                 && known.is_none_or(|known| known.setup != media.setup)
             {
-                self.recorder.renegotiate(token, side, media.setup.clone());
+                self.recorder.renegotiate(token, self.parties.side(leg), self.parties.setup(leg, media));
             }
         }
         self.legs = legs;
@@ -260,12 +294,12 @@ impl Task {
     /// Sets the taps of both legs; the first and the last of the times from which they hold, if there is a leg.
     async fn tap(&self, token: Option<u32>) -> Option<(i64, i64)> {
         let mut held: Option<(i64, i64)> = None;
-        for (party, media) in self.legs.iter().enumerate() {
+        for (index, media) in self.legs.iter().enumerate() {
             let Some(Media { leg, .. }) = media else { continue };
             let tap = token.map(|capture| Tap {
                 queue: self.recorder.queue().clone(),
                 capture,
-                party: party as u8,
+                party: self.parties.side(index) as u8,
             });
             if let Some(at_us) = leg.tap(tap).await {
                 held = Some(held.map_or((at_us, at_us), |(first, last)| (first.min(at_us), last.max(at_us))));

@@ -1,27 +1,24 @@
 //! The loop over SIP events: a UAS whose dialogs are the legs of conferences, and recording sessions of other systems.
 
 mod recording;
+mod refusal;
 
 use crate::{
     config::Config,
     control::{
-        LOAD_HEADER,
-        conference::Conference,
-        leg::Session,
-        presence::Presence,
-        recording_session::RecordingSession,
-        siprec,
-        target::{Target, TargetError},
+        LOAD_HEADER, conference::Conference, leg::Session, presence::Presence,
+        recording_session::RecordingSession, siprec, target::Target,
     },
     recorder::{Recorder, Site},
     relay::{PortRange, Relay},
 };
 use hindsight_msml::{self as msml, DialogExit, Outcome, ResultCode};
 use hindsight_sip::{
-    ClientTransactionId, Dialog, DialogId, Event, Fault, Ids, Method, Request, Response, ServerTransactionId,
+    ClientTransactionId, Dialog, DialogId, Event, Ids, Method, Request, Response, ServerTransactionId,
     SipHandle, SipMessage as _, StatusCode,
-    sdp::{self, Description, SdpError},
+    sdp::{self, Description},
 };
+use refusal::Refusal;
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
@@ -73,53 +70,6 @@ pub struct Service {
 struct Place {
     conference: Conference,
     pair: usize,
-}
-
-/// A refusal of a request.
-struct Refusal {
-    status: StatusCode,
-    reason: Option<String>,
-    retry_after: Option<u32>,
-}
-
-impl Refusal {
-    fn new(status: StatusCode) -> Self {
-        Self { status, reason: None, retry_after: None }
-    }
-
-    fn because(status: StatusCode, reason: impl ToString) -> Self {
-        Self { status, reason: Some(reason.to_string()), retry_after: None }
-    }
-
-    fn busy(reason: &str) -> Self {
-        Self { retry_after: Some(5), ..Self::because(StatusCode::SERVICE_UNAVAILABLE, reason) }
-    }
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self::because(fault.status, fault.reason)
-    }
-}
-
-impl From<TargetError> for Refusal {
-    fn from(error: TargetError) -> Self {
-        let status = match error {
-            TargetError::NotAConference => StatusCode::NOT_FOUND,
-            TargetError::Id | TargetError::Role => StatusCode::BAD_REQUEST,
-        };
-        Self::because(status, error)
-    }
-}
-
-impl From<SdpError> for Refusal {
-    fn from(error: SdpError) -> Self {
-        let status = match error {
-            SdpError::Malformed => StatusCode::BAD_REQUEST,
-            SdpError::NothingInCommon => StatusCode::NOT_ACCEPTABLE_HERE,
-        };
-        Self::new(status)
-    }
 }
 
 impl Service {
@@ -299,6 +249,10 @@ impl Service {
                     .with_to_tag(&self.ids.tag())
                     .with_header("Unsupported", required),
             ));
+        }
+        // Nothing could be recorded: the resource manager tries another one.
+        if !self.site.is_configured() {
+            return Err(Refusal::busy("Not Configured Yet"));
         }
         if let Some(interaction) = recording {
             return self.begin_recording(transaction, request, interaction);

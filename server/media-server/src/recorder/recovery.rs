@@ -10,9 +10,8 @@ pub fn report_empty(spool: &Spool, site: &dyn Site) {
     for empty in spool.empty() {
         tracing::error!(recording = %empty.recording, "nothing of a recording survived the crash");
         for range in &empty.info.interactions {
-            let reason =
-                format!("recording {}: nothing of it survived a crash of the media server", empty.recording);
-            let what = What::RecordingFailed { reason };
+            let reason = "nothing of a recording survived a crash of the media server".to_owned();
+            let what = What::RecordingLost { recording: empty.recording, reason };
             site.journal(&Event { interaction: range.interaction, at: Timestamp::now(), what });
         }
     }

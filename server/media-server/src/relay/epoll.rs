@@ -1,8 +1,14 @@
 //! The system calls of the relay loop. Level-triggered: one read per event, no read that finds nothing.
+//!
+//! Datagrams are read and sent by the bare calls. Those of the C library can be cancelled, for which they take note of
+//! every call: some 5 % of the relay's time.
 
+use socket2::SockAddr;
 use std::{
     io,
+    net::{SocketAddr, UdpSocket},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    time::Duration,
 };
 
 /// Events taken at once.
@@ -26,6 +32,11 @@ impl Default for Events {
 }
 
 impl Events {
+    /// There may be more than came out.
+    pub fn is_full(&self) -> bool {
+        self.list.len() == BATCH
+    }
+
     /// The tokens of the sockets that can be read.
     pub fn tokens(&self) -> impl Iterator<Item = u64> + '_ {
         self.list.iter().map(|event| event.u64)
@@ -93,12 +104,50 @@ impl Waker {
         unsafe { libc::write(self.fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
+    /// Sleeps until woken, at most so long (under a second).
+    pub fn sleep(&self, at_most: Duration) {
+        let mut fd = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let limit = libc::timespec { tv_sec: 0, tv_nsec: at_most.subsec_nanos().into() };
+        // SAFETY: one descriptor and a time that live as long as the call. It can only fail by a signal: then it is over
+        // early, as by a wake-up.
+        unsafe { libc::ppoll(&raw mut fd, 1, &raw const limit, std::ptr::null()) };
+    }
+
     /// Forgets the wake-ups so far.
     pub fn clear(&self) {
         let mut count = [0u8; 8];
         // SAFETY: eight writable bytes. It can only fail when there was no wake-up.
         unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
     }
+}
+
+/// Reads a datagram into the buffer: its length, at most the buffer's, and where it comes from. `None` when none is
+/// there, or the socket told of an error in its place.
+pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    // SAFETY: the descriptor is open, buffer and address are writable for the lengths given, and the kernel fills in
+    // the address and its length.
+    let received = unsafe {
+        SockAddr::try_init(|address, length| {
+            let (start, size) = (buffer.as_mut_ptr(), buffer.len());
+            let call = libc::SYS_recvfrom;
+            let read =
+                libc::syscall(call, socket.as_raw_fd(), start, size, libc::MSG_DONTWAIT, address, length);
+            usize::try_from(read).map_err(|_| io::Error::last_os_error())
+        })
+    };
+    let (length, from) = received.ok()?;
+    Some((length, from.as_socket()?))
+}
+
+/// Sends a datagram; false when the kernel did not take it.
+pub fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> bool {
+    let to = SockAddr::from(to);
+    let (call, start, size) = (libc::SYS_sendto, bytes.as_ptr(), bytes.len());
+    // SAFETY: the descriptor is open, bytes and address are readable for the lengths given.
+    let sent = unsafe {
+        libc::syscall(call, socket.as_raw_fd(), start, size, libc::MSG_DONTWAIT, to.as_ptr(), to.len())
+    };
+    sent >= 0
 }
 
 fn owned(fd: RawFd) -> io::Result<OwnedFd> {

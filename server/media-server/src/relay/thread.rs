@@ -3,12 +3,15 @@
 //! Priorities: packets that are ready, then commands. A command is confirmed after the batch in which it was found, so
 //! that no packet is handled by an older setting once the confirmation is out. What has arrived before a command is
 //! read before it: a call's last packets are in its recording, and none of a pause comes in with its end.
+//!
+//! Waking up costs more than a packet does. Under load a packet waits up to two milliseconds for others, so that they are
+//! dealt with together; a call on its own never waits, nor does a socket in which more is waiting than was read.
 
 use crate::{
     clock::MonotonicClock,
     relay::{
         early::Early,
-        epoll::{Epoll, Events, Waker},
+        epoll::{self, Epoll, Events, Waker},
         latch::{Latch, Peer},
         ports::SocketPair,
         tap::Tap,
@@ -22,6 +25,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc,
     },
+    time::Duration,
 };
 use tokio::sync::oneshot;
 
@@ -30,6 +34,10 @@ const MAX_READ_AHEAD: usize = 512;
 /// Larger datagrams are no media that is negotiated here.
 const MAX_DATAGRAM: usize = 2048;
 const WAKE_TOKEN: u64 = u64::MAX;
+/// Under load the loop wakes up this often, which is what it may add to the jitter.
+const GATHER: Duration = Duration::from_millis(2);
+/// Gaps between wake-ups that are shorter than this are load.
+const BUSY: Duration = Duration::from_micros(2_500);
 
 /// Packets of one leg, from its party.
 #[derive(Debug, Default)]
@@ -69,6 +77,8 @@ struct Leg {
     other: Option<u32>,
     tap: Option<Tap>,
     early: Early,
+    /// The turn of the loop in which its RTP was last read.
+    read_in: u64,
     /// Waited for: not before it is known whose packets to take, so that the first ones wait in the socket.
     heard: bool,
     counters: Arc<LegCounters>,
@@ -93,7 +103,7 @@ impl Leg {
             if rtcp { (&self.sockets.rtcp, &self.rtcp) } else { (&self.sockets.rtp, &self.rtp) };
         // RTCP goes on during a hold (RFC 3264 5.1).
         let Some(to) = latch.destination().filter(|_| self.receives || rtcp) else { return };
-        if socket.send_to(bytes, to).is_ok() {
+        if epoll::send(socket, bytes, to) {
             self.counters.sent.fetch_add(1, Relaxed);
         }
     }
@@ -107,6 +117,10 @@ pub(super) struct Loop {
     clock: MonotonicClock,
     legs: Vec<Option<Leg>>,
     buffer: Box<[u8; MAX_DATAGRAM]>,
+    /// How often the loop has woken up.
+    turn: u64,
+    /// A socket was read that had been read in the turn before: packets have heaped up.
+    backlog: bool,
 }
 
 impl Loop {
@@ -117,19 +131,25 @@ impl Loop {
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(waker.as_fd(), WAKE_TOKEN)?;
-        Ok(Self { epoll, waker, commands, clock, legs: Vec::new(), buffer: Box::new([0; MAX_DATAGRAM]) })
+        let buffer = Box::new([0; MAX_DATAGRAM]);
+        Ok(Self { epoll, waker, commands, clock, legs: Vec::new(), buffer, turn: 0, backlog: false })
     }
 
     /// Runs until every sender of commands is gone.
     pub fn run(mut self) {
         crate::limits::favour_this_thread();
         let mut events = Events::default();
+        let mut woken_us = self.clock.now_us();
         loop {
             if let Err(error) = self.epoll.wait(&mut events) {
                 tracing::error!(%error, "the relay cannot wait for packets any more");
                 return;
             }
             let now_us = self.clock.now_us();
+            let busy = now_us - woken_us < BUSY.as_micros() as i64;
+            woken_us = now_us;
+            self.turn += 1;
+            self.backlog = false;
             let mut woken = false;
             for token in events.tokens() {
                 if token == WAKE_TOKEN {
@@ -144,6 +164,17 @@ impl Loop {
                     return;
                 }
             }
+            if busy && !self.backlog && !events.is_full() {
+                self.gather(now_us);
+            }
+        }
+    }
+
+    /// Lets packets come until it is time for the next turn; a command does not wait for it.
+    fn gather(&self, woken_us: i64) {
+        let spent = Duration::from_micros((self.clock.now_us() - woken_us).max(0) as u64);
+        if let Some(rest) = GATHER.checked_sub(spent) {
+            self.waker.sleep(rest);
         }
     }
 
@@ -152,7 +183,7 @@ impl Loop {
         let Some(Some(leg)) = self.legs.get_mut(slot) else { return false };
         let (socket, latch): (&UdpSocket, _) =
             if rtcp { (&leg.sockets.rtcp, &mut leg.rtcp) } else { (&leg.sockets.rtp, &mut leg.rtp) };
-        let Ok((length, from)) = socket.recv_from(&mut self.buffer[..]) else { return false };
+        let Some((length, from)) = epoll::receive(socket, &mut self.buffer[..]) else { return false };
         if !latch.accepts(from) {
             leg.counters.foreign.fetch_add(1, Relaxed);
             return true;
@@ -169,6 +200,8 @@ impl Loop {
         }
         if !rtcp && let Some(Some(leg)) = self.legs.get_mut(slot) {
             leg.counters.received.fetch_add(1, Relaxed);
+            self.backlog |= leg.read_in + 1 == self.turn;
+            leg.read_in = self.turn;
             leg.record(now_us, &self.buffer[..length]);
         }
         true
@@ -224,6 +257,7 @@ impl Loop {
             other: None,
             tap: None,
             early: Early::default(),
+            read_in: 0,
             heard: false,
             counters,
         });

@@ -150,6 +150,11 @@ impl Caller {
 
     /// Waits until the server answers OPTIONS; returns its load.
     pub async fn ready(&mut self) -> String {
+        self.ready_with(200).await
+    }
+
+    /// The same, with this status.
+    pub async fn ready_with(&mut self, status: u16) -> String {
         for _ in 0..100 {
             let request = self.request(Method::Options, "sip:media@127.0.0.1");
             let id = self.sip.send_request(request, Destination::udp(self.server)).await.unwrap();
@@ -163,7 +168,7 @@ impl Caller {
                 }
             };
             if let Ok(response) = tokio::time::timeout(Duration::from_millis(200), wait).await {
-                assert_eq!(response.status.as_u16(), 200);
+                assert_eq!(response.status.as_u16(), status);
                 return response.headers.get("X-Load").unwrap().to_owned();
             }
         }

@@ -278,3 +278,19 @@ fn an_uncommanded_capture_gives_the_part_that_lies_in_the_conversation() {
     assert_eq!(overlap(at(0), Some(5_000), span(10, 60)), None);
     assert_eq!(overlap(at(70), None, span(10, 60)), None);
 }
+
+#[test]
+fn a_recording_of_which_nothing_survived_is_said_at_once() {
+    let lost = RecordingId::new();
+    let mut events = call("1001", 10, 60);
+    events.push(event(10, What::RecordingOpened { recording: lost, capture: CaptureId::new() }));
+    assert_eq!(now(&facts(&events, Vec::new()), 61).voice, Completeness::Pending);
+    let reason = "nothing of a recording survived a crash of the media server".to_owned();
+    events.push(event(11, What::RecordingLost { recording: lost, reason: reason.clone() }));
+    let this = now(&facts(&events, Vec::new()), 61);
+    assert_eq!((this.voice, &this.gaps[0].reason), (Completeness::Missing, &reason));
+    // What was recorded after it is there all the same.
+    let rest = recording(voice_media(), 12, Some(60), State::Ready);
+    let this = now(&facts(&events, vec![rest]), 61);
+    assert_eq!((this.voice, &this.gaps[0].reason), (Completeness::Partial, &reason));
+}

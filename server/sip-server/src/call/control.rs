@@ -21,10 +21,13 @@ impl Call {
             CallAction::Hold => self.hold_by(request, side, true),
             CallAction::Retrieve => self.hold_by(request, side, false),
             CallAction::HangUp => self.hang_up_by(request, side),
+            // Whom to call is for the directory to say: it comes as `Input::Transfer`.
+            CallAction::Transfer => self.answer_command(request, Some("nobody to transfer to")),
         }
     }
 
-    fn side_at(&self, dn: &str) -> Option<Side> {
+    /// The party at a DN.
+    pub fn side_at(&self, dn: &str) -> Option<Side> {
         let here = |side: &Side| {
             let who = &self.phones[*side as usize].who;
             who.is_dn && who.number == dn

@@ -1,6 +1,6 @@
 //! What a call is told, and what it wants done.
 
-use super::{Failure, Leg, Order};
+use super::{Asked, Failure, Leg, Order, Target};
 use hindsight_model::event::What;
 use hindsight_wire::{
     Timestamp,
@@ -106,6 +106,13 @@ pub enum Input {
         /// Why, for people.
         reason: String,
     },
+    /// A party wants to leave the call to somebody else; [`super::Call::may_transfer`] allowed it.
+    Transfer {
+        /// Who, and how.
+        asked: Asked,
+        /// To whom.
+        to: Target,
+    },
     /// This process ends.
     Shutdown,
 }
@@ -169,6 +176,13 @@ pub enum Action {
     Talk {
         /// Which leg.
         leg: Leg,
+    },
+    /// Tells who asked for a transfer by REFER how far it is (RFC 3515 2.4.5).
+    Notify {
+        /// In whose dialog.
+        leg: Leg,
+        /// Status of the INVITE that it asked for.
+        status: u16,
     },
     /// To the journal.
     Emit(What),

@@ -65,6 +65,9 @@ impl Call {
             | Phase::Arming(_)
             | Phase::Over => return Err("the call is not established"),
         }
+        if self.phone_leg(by.other()).is_none() {
+            return Err("the other party has left the call");
+        }
         let phone = &self.phones[by as usize];
         match (hold, phone.holds, phone.held_by_desktop) {
             (true, true, _) => Err("the call is on hold already"),

@@ -11,35 +11,40 @@
 //! Arming      recording asked for: MSML first, so that no word is lost; waits a moment at most
 //! Established 200 to the caller, ACK to the callee
 //! ```
-//! Should the media server be lost after that, the call goes on through another one (`moving`).
+//! Should the media server be lost after that, the call goes on through another one (`moving`). A party may leave to
+//! somebody else, who takes its place (`transfer`): one more fork that rings, or a phone from another call.
 //!
 //! An INVITE without an offer gets one in our 200 (`Offering`) and is finished with its ACK (`Completing`).
 
 mod control;
+mod ending;
 mod exchange;
 mod hold;
 mod modify;
 mod moving;
 mod party;
 mod recorder;
+mod recording;
 mod restore;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod watch;
 
 use hindsight_model::event::{CallParty, EndCause, What};
 use hindsight_sip::sdp::{Audio, Description, Format, Shape, Writer};
-use hindsight_wire::{InteractionId, component::RecordingControl, manifest::Party};
+use hindsight_wire::{InteractionId, manifest::Party};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
 };
 
 pub use exchange::{Action, Input};
 pub use party::{Leg, Limits, Now, Participant, Side};
-pub use recorder::{Failure, Order, Recorder};
+pub use recorder::{Failure, Order, Recorder, Whose};
+pub use transfer::{Asked, Consulted, Target};
 
 /// One of the two phones.
 struct Phone {
@@ -70,14 +75,25 @@ pub struct Call {
     limits: Limits,
     phones: [Phone; 2],
     media: [MediaLeg; 2],
-    /// The fork of the callee that answered.
-    answered_by: Option<u8>,
+    /// The dialog of each party; the callee's from its answer on, and none of a party that left to somebody who has not
+    /// answered yet.
+    at: [Option<Leg>; 2],
+    /// Who is the agent of the two.
+    agent: Side,
+    /// For whom the media server's leg of the agent was opened: another side when the roles have changed since.
+    opened_agent: Side,
     contacts: u8,
     recorder: Recorder,
     /// The desktop that asked its phone to answer.
     answering: Option<u64>,
     phase: Phase,
     watch: watch::Watch,
+    /// A party that leaves to somebody else.
+    transfer: Option<Box<transfer::Transfer>>,
+    /// Answers that each phone still owes to what it was asked on behalf of a party that has left: they say nothing.
+    stale: [u8; 2],
+    /// Who has left that way: until when their own BYE is waited for.
+    leaving: BTreeMap<Leg, Instant>,
     /// Dialogs that we opened or were opened to us, and that nobody has ended yet.
     open: BTreeSet<Leg>,
     rng: StdRng,
@@ -131,12 +147,17 @@ impl Call {
             limits,
             phones,
             media,
-            answered_by: None,
+            at: [Some(Leg::Caller), None],
+            agent: Side::Callee,
+            opened_agent: Side::Callee,
             contacts,
             recorder: Recorder::default(),
             answering: None,
             phase: Phase::Over,
             watch: watch::Watch::default(),
+            transfer: None,
+            stale: [0; 2],
+            leaving: BTreeMap::new(),
             open: BTreeSet::from([Leg::Caller]),
             rng,
             out: VecDeque::new(),
@@ -144,6 +165,8 @@ impl Call {
             media_back_by: None,
             touched: false,
         };
+        call.agent = call.agent_by_policy();
+        call.opened_agent = call.agent;
         call.reserve(offer, now);
         call
     }
@@ -179,11 +202,11 @@ impl Call {
 
     /// The role in which the media server must see a party.
     pub fn role(&self, side: Side) -> Party {
-        if side == self.agent_side() { Party::Agent } else { Party::Customer }
+        if side == self.agent { Party::Agent } else { Party::Customer }
     }
 
     /// The recorded DN is the agent; both or neither recorded: the called one.
-    fn agent_side(&self) -> Side {
+    fn agent_by_policy(&self) -> Side {
         let recorded = |side: Side| self.phones[side as usize].who.record_voice;
         match (recorded(Side::Caller), recorded(Side::Callee)) {
             (true, false) => Side::Caller,
@@ -216,8 +239,10 @@ impl Call {
             Input::Control { request, control } => self.on_control(request, control, now),
             Input::CallControl { request, control } => self.on_call_control(request, &control),
             Input::RecordingBroke { leg, reason } => self.on_recording_broke(leg, reason, now),
+            Input::Transfer { asked, to } => self.on_transfer(asked, to, now),
             Input::Shutdown => self.finish(EndCause::Failed, None, STATUS_UNAVAILABLE),
         }
+        self.advance_transfer(now);
     }
 
     /// When [`Call::on_time`] wants to be called.
@@ -232,7 +257,10 @@ impl Call {
             Phase::Established(state) => state.deadline(),
             Phase::Over => return None,
         };
-        [phase, self.watch.deadline(), self.recorder.deadline()].into_iter().flatten().min()
+        let transfer = self.transfer.as_ref().and_then(|transfer| transfer.deadline());
+        let leaving = self.leaving.values().copied().min();
+        let others = [self.watch.deadline(), self.recorder.deadline(), transfer, leaving];
+        others.into_iter().chain([phase]).flatten().min()
     }
 
     /// Timers.
@@ -242,6 +270,8 @@ impl Call {
         if self.recorder.expire(now.instant) {
             self.drain_recorder();
         }
+        self.expire_transfer(now);
+        self.advance_transfer(now);
     }
 
     fn on_answered(&mut self, leg: Leg, body: &[u8], now: Now) {
@@ -249,6 +279,7 @@ impl Call {
             Phase::Reserving(_) | Phase::Ringing(_) | Phase::Joining(_) | Phase::Completing(_) => {
                 self.answered_in_setup(leg, body, now);
             }
+            Phase::Established(_) if !self.is_of_a_party(leg) => self.answered_in_transfer(leg, body, now),
             Phase::Established(_) => self.answered_in_call(leg, body, now),
             Phase::Offering(_) | Phase::Arming(_) => tracing::debug!(?leg, "answer to nothing"),
             // Crossed with our CANCEL (RFC 3261 9.1): a 2xx must be acknowledged, then the dialog ended.
@@ -264,6 +295,7 @@ impl Call {
             Phase::Reserving(_) | Phase::Ringing(_) | Phase::Joining(_) | Phase::Completing(_) => {
                 self.refused_in_setup(leg, status, now);
             }
+            Phase::Established(_) if !self.is_of_a_party(leg) => self.refused_in_transfer(leg, status, now),
             Phase::Established(_) => self.refused_in_call(leg, status, now),
             Phase::Offering(_) | Phase::Arming(_) | Phase::Over => {
                 tracing::debug!(?leg, status, "refusal of nothing");
@@ -289,69 +321,15 @@ impl Call {
             self.open.remove(&leg);
             return;
         }
-        match leg {
-            Leg::Callee(fork) if self.answered_by != Some(fork) => {
-                self.open.remove(&leg);
-            }
-            Leg::Caller | Leg::Callee(_) => {
-                self.open.remove(&leg);
-                let side = if leg == Leg::Caller { Side::Caller } else { Side::Callee };
+        self.open.remove(&leg);
+        match (leg, self.side_of(leg)) {
+            (Leg::Media(_), _) => self.lose_media_server(now),
+            (Leg::Caller | Leg::Callee(_), None) => self.gone_in_transfer(leg),
+            (Leg::Caller | Leg::Callee(_), Some(side)) if self.is_leaving(side) => self.leave_early(side),
+            (Leg::Caller | Leg::Callee(_), Some(side)) => {
                 let (cause, by) = if bye { (EndCause::HungUp, Some(side)) } else { (EndCause::Failed, None) };
                 self.finish(cause, by, STATUS_INTERNAL);
             }
-            Leg::Media(_) => {
-                self.open.remove(&leg);
-                self.lose_media_server(now);
-            }
-        }
-    }
-
-    fn on_control(&mut self, request: u64, control: RecordingControl, now: Now) {
-        if !matches!(self.phase, Phase::Established(_)) {
-            let error = Some("the call is not established".to_owned());
-            return self.out.push_back(Action::Result { request, error });
-        }
-        let until = now.instant + self.limits.control;
-        match self.recorder.command(control, request, until, now.wall, &mut self.rng) {
-            Ok(order) => self.send_order(order),
-            Err(refusal) => {
-                self.out.push_back(Action::Result { request, error: Some(refusal.to_string()) });
-            }
-        }
-    }
-
-    fn send_order(&mut self, order: Order) {
-        self.out.push_back(Action::Order { leg: Leg::Media(self.agent_side()), order });
-    }
-
-    fn on_ordered(&mut self, serial: u32, outcome: Result<(), Failure>, now: Now) {
-        if matches!(self.phase, Phase::Over) {
-            return;
-        }
-        self.recorder.ordered(serial, outcome);
-        if let Phase::Arming(_) = self.phase {
-            return self.establish(now);
-        }
-        self.drain_recorder();
-    }
-
-    /// What still is to be recorded goes on as the next part, with what the media server has left.
-    fn on_recording_broke(&mut self, leg: Leg, reason: String, now: Now) {
-        let goes_on = matches!(self.phase, Phase::Established(_)) && !self.is_reserving_again();
-        if !goes_on || !self.open.contains(&leg) {
-            return tracing::debug!(?leg, reason, "a recording that is over anyway broke");
-        }
-        self.recorder.interrupted(&reason);
-        self.drain_recorder();
-        if let Some(order) = self.recorder.go_on(now.instant + self.limits.control) {
-            self.send_order(order);
-        }
-    }
-
-    fn drain_recorder(&mut self) {
-        while let Some(action) = self.recorder.poll() {
-            self.touched = true;
-            self.out.push_back(action);
         }
     }
 
@@ -359,23 +337,36 @@ impl Call {
         self.out.push_back(Action::Emit(what));
     }
 
-    fn number(&self, side: Side) -> String {
+    /// The number of a party.
+    pub fn number(&self, side: Side) -> String {
         self.phones[side as usize].who.number.clone()
     }
 
+    /// The dialog of a party.
+    pub fn leg_of(&self, side: Side) -> Option<Leg> {
+        self.phone_leg(side)
+    }
+
+    /// Whose dialog this is.
+    pub fn side_at_leg(&self, leg: Leg) -> Option<Side> {
+        self.side_of(leg)
+    }
+
+    /// Whether the parties speak.
+    pub fn is_established(&self) -> bool {
+        matches!(self.phase, Phase::Established(_))
+    }
+
     fn phone_leg(&self, side: Side) -> Option<Leg> {
-        match side {
-            Side::Caller => Some(Leg::Caller),
-            Side::Callee => self.answered_by.map(Leg::Callee),
-        }
+        self.at[side as usize]
     }
 
     fn side_of(&self, leg: Leg) -> Option<Side> {
-        match leg {
-            Leg::Caller => Some(Side::Caller),
-            Leg::Callee(fork) if self.answered_by == Some(fork) => Some(Side::Callee),
-            Leg::Callee(_) | Leg::Media(_) => None,
-        }
+        Side::BOTH.into_iter().find(|side| self.phone_leg(*side) == Some(leg))
+    }
+
+    fn is_of_a_party(&self, leg: Leg) -> bool {
+        matches!(leg, Leg::Media(_)) || self.side_of(leg).is_some()
     }
 
     /// What a phone is told of the other: the media server's address for it, in these formats and direction.
@@ -406,43 +397,6 @@ impl Call {
             is_dn: self.phones[side as usize].who.is_dn,
         };
         Side::BOTH.map(party).into()
-    }
-
-    /// Ends every leg. `status` refuses the caller's INVITE where it still waits for a final response.
-    fn finish(&mut self, cause: EndCause, by: Option<Side>, status: u16) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Over);
-        let caller_waits = match phase {
-            Phase::Over => return,
-            Phase::Reserving(_) | Phase::Ringing(_) => true,
-            Phase::Joining(_) => true,
-            Phase::Arming(state) => !state.accepted,
-            Phase::Offering(_) | Phase::Completing(_) => false,
-            Phase::Established(state) => {
-                if let Some(request) = state.commanded() {
-                    self.answer_command(request, Some(control::ENDED));
-                }
-                if let Some(leg) = state.unanswered().and_then(|side| self.phone_leg(side))
-                    && self.open.contains(&leg)
-                {
-                    self.out.push_back(Action::Reject { leg, status: STATUS_TERMINATED });
-                }
-                false
-            }
-        };
-        self.touched = true;
-        for leg in std::mem::take(&mut self.open) {
-            match leg {
-                Leg::Caller if caller_waits => self.out.push_back(Action::Reject { leg, status }),
-                Leg::Caller | Leg::Callee(_) | Leg::Media(_) => self.out.push_back(Action::End { leg }),
-            }
-        }
-        self.recorder.call_ended();
-        self.drain_recorder();
-        if let Some(request) = self.answering.take() {
-            self.answer_command(request, Some(control::ENDED));
-        }
-        let by = by.map(|side| self.number(side));
-        self.emit_end(cause, by);
     }
 }
 

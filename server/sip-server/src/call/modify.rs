@@ -171,6 +171,12 @@ impl Call {
         }
     }
 
+    pub(super) fn set_formats(&mut self, formats: Formats) {
+        if let Phase::Established(state) = &mut self.phase {
+            state.formats = formats;
+        }
+    }
+
     pub(super) fn acknowledged_in_call(&mut self, leg: Leg, body: Option<&[u8]>) {
         let Some(from) = self.side_of(leg) else { return };
         match self.take_change() {
@@ -200,9 +206,11 @@ impl Call {
         }
         let offered =
             Format::agreed(&wish.audio.formats, &current).unwrap_or_else(|| wish.audio.formats.clone());
-        let (Some(toward), Some(leg)) = (self.media[to as usize].audio.clone(), self.phone_leg(to)) else {
-            return;
+        let Some(leg) = self.phone_leg(to) else {
+            // The other has left, and who takes its place has not answered: nobody to ask.
+            return self.update_media(from, accepted, wish, offered, &[from]);
         };
+        let Some(toward) = self.media[to as usize].audio.clone() else { return };
         let offer = toward
             .on_behalf_of(&wish.audio)
             .with_formats(offered.clone())
@@ -228,6 +236,9 @@ impl Call {
 
     pub(super) fn answered_in_call(&mut self, leg: Leg, body: &[u8], now: Now) {
         self.out.push_back(Action::Acknowledge { leg });
+        if self.is_stale(leg) {
+            return;
+        }
         let description = Description::parse(body).ok();
         match (self.take_change(), leg) {
             (Some(Change::AskingOther { from, accepted, wish, offered }), leg)
@@ -332,9 +343,7 @@ impl Call {
                 self.describe_to_phone(from, toward.with_formats(formats.clone()).with_direction(answer));
             self.out.push_back(Action::Accept { leg, body });
         }
-        if let Phase::Established(state) = &mut self.phase {
-            state.formats = formats;
-        }
+        self.set_formats(formats);
         self.phone_is(from, wish.audio);
     }
 
@@ -350,6 +359,12 @@ impl Call {
     }
 
     pub(super) fn refused_in_call(&mut self, leg: Leg, status: u16, now: Now) {
+        if self.is_stale(leg) {
+            if matches!(status, 408 | 481) {
+                self.finish(EndCause::Failed, None, STATUS_INTERNAL);
+            }
+            return;
+        }
         match (self.take_change(), leg) {
             (Some(Change::AskingOther { from, accepted, .. }), leg)
                 if self.phone_leg(from.other()) == Some(leg) =>
@@ -369,6 +384,13 @@ impl Call {
             (Some(Change::Moving(moving)), leg) => self.refused_moving(moving, leg, status, now),
             (change, _) => self.set_change(change),
         }
+    }
+
+    /// Whether this is the answer to what a phone was asked on behalf of a party that has left since.
+    fn is_stale(&mut self, leg: Leg) -> bool {
+        let Some(side) = self.side_of(leg) else { return false };
+        let stale = &mut self.stale[side as usize];
+        std::mem::replace(stale, stale.saturating_sub(1)) > 0
     }
 
     /// The other phone's refusal is the answer; both stay as they were (RFC 3261 14.1).

@@ -9,16 +9,15 @@
 //! the time of RFC 3261 14.1. Where the new media server is lost as well, the next one is looked for; where there is
 //! none, or a phone refuses, the call ends as one whose only media server was lost.
 
+mod joined;
+
 use super::{
     Action, Audio, Call, Description, EndCause, Leg, Now, Phase, STATUS_INTERNAL, STATUS_NOT_ACCEPTABLE,
     STATUS_UNAVAILABLE, Side, modify::Change, says_lost,
 };
 use hindsight_sip::sdp::{Agreed, Direction, Writer};
 use rand::Rng;
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// Media servers that a call tries one after the other.
 const MOST_ATTEMPTS: u8 = 4;
@@ -38,6 +37,8 @@ pub(super) struct Moving {
     stale: [u8; 2],
     /// A phone that has our offer in a 200 and owes its answer in the ACK.
     pub(super) owes: Option<Side>,
+    /// No media server was lost: somebody has joined.
+    joining: bool,
 }
 
 enum Stage {
@@ -55,8 +56,8 @@ struct Asking {
     awaiting: [u8; 2],
     /// When a phone is asked again that could not answer.
     again: [Option<Instant>; 2],
-    /// Media legs that learn what their phone has changed.
-    telling: BTreeSet<Side>,
+    /// Answers that the media legs owe: they learn what their phones have changed.
+    telling: [u8; 2],
     /// What the media server was told of each phone.
     told: [Option<Audio>; 2],
 }
@@ -68,7 +69,14 @@ fn asks_again(status: u16) -> bool {
 
 impl Moving {
     fn new(until: Instant) -> Self {
-        Self { until, attempts: 0, stage: Stage::Reserving(Side::Callee), stale: [0; 2], owes: None }
+        Self {
+            until,
+            attempts: 0,
+            stage: Stage::Reserving(Side::Callee),
+            stale: [0; 2],
+            owes: None,
+            joining: false,
+        }
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -107,7 +115,8 @@ impl Call {
     }
 
     pub(super) fn end_without_media_server(&mut self, status: u16) {
-        if self.may_be_over() {
+        let joining = matches!(self.change(), Some(Change::Moving(moving)) if moving.joining);
+        if self.may_be_over() || joining {
             return self.finish(EndCause::Failed, None, status);
         }
         self.recorder.broke(LOST.to_owned());
@@ -118,11 +127,13 @@ impl Call {
     fn seek_media_server(&mut self, now: Now) {
         let mut moving = self.interrupt_change(now);
         moving.attempts += 1;
+        moving.joining = false;
         if moving.attempts > MOST_ATTEMPTS {
             return self.end_without_media_server(STATUS_INTERNAL);
         }
         tracing::info!(interaction = %self.interaction, attempt = moving.attempts, "another media server is looked for");
         self.end_media_legs();
+        self.opened_agent = self.agent;
         self.unwatch_media();
         self.recorder.interrupted(LOST);
         self.drain_recorder();
@@ -188,7 +199,7 @@ impl Call {
         moving
     }
 
-    fn interrupt_wish(&mut self, from: Side, accepted: bool, wish: Audio) {
+    pub(super) fn interrupt_wish(&mut self, from: Side, accepted: bool, wish: Audio) {
         if accepted {
             // Its answer to our offer: what it does from now on, whatever the other says.
             return self.phone_is(from, wish);
@@ -243,7 +254,10 @@ impl Call {
         let expected = match &mut moving.stage {
             Stage::Waiting(_) => false,
             Stage::Reserving(wanted) => *wanted == side,
-            Stage::Asking(asking) => asking.telling.remove(&side),
+            Stage::Asking(asking) => {
+                let owed = &mut asking.telling[side as usize];
+                std::mem::replace(owed, owed.saturating_sub(1)) > 0
+            }
         };
         if !expected {
             return self.set_change(Some(Change::Moving(moving)));
@@ -266,7 +280,7 @@ impl Call {
 
     fn ask_both(&mut self, mut moving: Moving, now: Now) {
         self.watch_media(now);
-        if let Some(order) = self.recorder.go_on(now.instant + self.limits.control) {
+        if let Some(order) = self.recorder.go_on(true, now.instant + self.limits.control) {
             self.send_order(order);
         }
         let told = Side::BOTH.map(|side| self.media_view(side));
@@ -336,7 +350,7 @@ impl Call {
         if let Some(audio) = &view {
             let offer = self.describe_to_media(side, audio);
             self.out.push_back(Action::Reinvite { leg: Leg::Media(side), offer });
-            asking.telling.insert(side);
+            asking.telling[side as usize] += 1;
         }
         asking.told[side as usize] = view;
     }
@@ -346,14 +360,15 @@ impl Call {
         let settled = match &moving.stage {
             Stage::Reserving(_) | Stage::Waiting(_) => false,
             Stage::Asking(asking) => {
-                asking.awaiting == [0; 2] && asking.again == [None; 2] && asking.telling.is_empty()
+                asking.awaiting == [0; 2] && asking.again == [None; 2] && asking.telling == [0; 2]
             }
         };
         if settled && moving.owes.is_none() && self.may_be_over() {
             return self.parties_are_there();
         }
         if settled && moving.owes.is_none() {
-            return tracing::info!(interaction = %self.interaction, "the call goes on through another media server");
+            let (interaction, joining) = (self.interaction, moving.joining);
+            return tracing::info!(%interaction, joining, "both parties go on with other addresses");
         }
         self.set_change(Some(Change::Moving(moving)));
     }
@@ -414,7 +429,7 @@ impl Call {
     fn media_refused_moving(&mut self, moving: Moving, side: Side, status: u16, now: Now) {
         let reserving = match &moving.stage {
             Stage::Reserving(wanted) if *wanted == side => true,
-            Stage::Asking(asking) if asking.telling.contains(&side) => false,
+            Stage::Asking(asking) if asking.telling[side as usize] > 0 => false,
             Stage::Reserving(_) | Stage::Asking(_) | Stage::Waiting(_) => {
                 return self.set_change(Some(Change::Moving(moving)));
             }
@@ -438,9 +453,9 @@ impl Call {
 
     /// RFC 3261 14.1: who owns the Call-ID waits longer.
     fn retry_after(&mut self, side: Side) -> Duration {
-        let range = match side {
-            Side::Caller => 0..=200,
-            Side::Callee => 210..=400,
+        let range = match self.phone_leg(side) {
+            Some(Leg::Callee(_)) => 210..=400,
+            Some(Leg::Caller | Leg::Media(_)) | None => 0..=200,
         };
         Duration::from_millis(10 * self.rng.random_range(range))
     }

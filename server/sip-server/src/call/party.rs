@@ -22,9 +22,11 @@ pub enum Side {
 }
 
 impl Side {
-    pub(super) const BOTH: [Side; 2] = [Side::Caller, Side::Callee];
+    /// Both.
+    pub const BOTH: [Side; 2] = [Side::Caller, Side::Callee];
 
-    pub(super) fn other(self) -> Side {
+    /// The other one.
+    pub fn other(self) -> Side {
         match self {
             Side::Caller => Side::Callee,
             Side::Callee => Side::Caller,

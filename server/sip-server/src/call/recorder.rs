@@ -1,5 +1,7 @@
 //! The state of a call's recording: changes only when the media server confirmed, one change at a time.
 
+mod cut;
+
 use super::Action;
 use crate::kept::KeptRecording;
 use hindsight_model::event::What;
@@ -9,6 +11,8 @@ use hindsight_wire::{
 };
 use rand::{Rng, rngs::StdRng};
 use std::{collections::VecDeque, time::Instant};
+
+pub(super) use cut::Cut;
 
 /// Who starts a recording that policy asks for.
 pub const FULL_TIME: &str = "full-time";
@@ -32,6 +36,26 @@ pub struct Order {
     pub paused: bool,
     /// Of a start: what was said just before it belongs to it.
     pub whole: bool,
+    /// Of a start: whose voices they are.
+    pub whose: Option<Whose>,
+}
+
+/// Who is recorded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Whose {
+    /// Number at the agent's side.
+    pub agent: String,
+    /// At the customer's.
+    pub customer: String,
+    /// The agent speaks at the leg that was opened as the customer's.
+    pub swapped: bool,
+}
+
+impl std::fmt::Debug for Whose {
+    /// Numbers reach no log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Whose").field("swapped", &self.swapped).finish_non_exhaustive()
+    }
 }
 
 /// Why an order was not carried out, for people.
@@ -83,6 +107,8 @@ struct Pending {
     request: Option<u64>,
     /// What is true beside the order when it is confirmed.
     also: Option<What>,
+    /// Of a stop because the parties change.
+    cut: Option<Cut>,
     until: Instant,
 }
 
@@ -151,8 +177,24 @@ impl Recorder {
         self.pending.as_ref().map(|pending| pending.until)
     }
 
-    /// Policy starts the recording.
-    pub(super) fn start_full_time(&mut self, until: Instant, wall: Timestamp, rng: &mut StdRng) -> Order {
+    /// Whether a command is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Whether policy began what runs.
+    pub(super) fn runs_by_policy(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.by == FULL_TIME)
+    }
+
+    /// Policy starts the recording. `whole`: with what was said just before.
+    pub(super) fn start_full_time(
+        &mut self,
+        whole: bool,
+        until: Instant,
+        wall: Timestamp,
+        rng: &mut StdRng,
+    ) -> Order {
         let order = Order {
             serial: self.next_serial(),
             action: RecordingAction::Start,
@@ -161,9 +203,10 @@ impl Recorder {
             reason: "policy of the DN".to_owned(),
             part: 1,
             paused: false,
-            whole: true,
+            whole,
+            whose: None,
         };
-        self.pending = Some(Pending { order: order.clone(), request: None, also: None, until });
+        self.pending = Some(Pending { order: order.clone(), request: None, also: None, cut: None, until });
         order
     }
 
@@ -195,8 +238,10 @@ impl Recorder {
             }
         };
         let serial = self.next_serial();
-        let order = Order { serial, action, capture, by, reason, part: 1, paused: false, whole: false };
-        self.pending = Some(Pending { order: order.clone(), request: Some(request), also: None, until });
+        let (part, paused, whole, whose) = (1, false, false, None);
+        let order = Order { serial, action, capture, by, reason, part, paused, whole, whose };
+        let (order_sent, request) = (order.clone(), Some(request));
+        self.pending = Some(Pending { order: order_sent, request, also: None, cut: None, until });
         Ok(order)
     }
 
@@ -208,6 +253,10 @@ impl Recorder {
     /// The media server's answer.
     pub(super) fn ordered(&mut self, serial: u32, outcome: Result<(), Failure>) {
         match self.pending.take() {
+            Some(Pending { order, cut: Some(cut), .. }) if order.serial == serial => match outcome {
+                Ok(()) | Err(Failure::NoRecording(_)) => self.was_cut(cut),
+                Err(Failure::Refused(reason)) => self.cut_failed(cut, &reason),
+            },
             Some(Pending { order, request, also, .. }) if order.serial == serial => match outcome {
                 Ok(()) => {
                     self.confirm(order, request);
@@ -228,7 +277,7 @@ impl Recorder {
 
     fn confirm(&mut self, order: Order, request: Option<u64>) {
         self.note(&order);
-        let Order { serial: _, action, capture, by, reason, part: _, paused, whole: _ } = order;
+        let Order { action, capture, by, reason, paused, .. } = order;
         let (confirmed, what) = match action {
             // Nothing that was paused is said to run, not even for a moment: the screens follow what is said here.
             RecordingAction::Start if paused => {
@@ -237,7 +286,7 @@ impl Recorder {
             RecordingAction::Start => (Confirmed::On(capture), What::RecordingStarted { capture, by }),
             RecordingAction::Pause => (Confirmed::Paused(capture), What::RecordingPaused { by, reason }),
             RecordingAction::Resume => (Confirmed::On(capture), What::RecordingResumed { by }),
-            RecordingAction::Stop => (Confirmed::Off, What::RecordingStopped { by }),
+            RecordingAction::Stop => (Confirmed::Off, What::RecordingStopped { by, voice_only: false }),
         };
         self.confirmed = confirmed;
         self.out.push_back(Action::Emit(what));
@@ -278,7 +327,11 @@ impl Recorder {
         self.lose(reason);
         let mut running = waiting.as_ref().map(|waiting| waiting.running.clone()).or(running);
         let (mut request, mut also) = waiting.map_or((None, None), |w| (w.request, w.also));
-        if let Some(Pending { order, request: asked, also: beside, .. }) = pending {
+        if let Some(Pending { cut: Some(cut), .. }) = pending {
+            if cut == Cut::Ends {
+                running = None;
+            }
+        } else if let Some(Pending { order, request: asked, also: beside, .. }) = pending {
             (request, also) = (asked, beside);
             let Order { action, capture, by, reason, part, .. } = order;
             match (action, &mut running) {
@@ -294,7 +347,7 @@ impl Recorder {
                 // It has ended, as was wanted.
                 (RecordingAction::Stop, running) => {
                     *running = None;
-                    self.out.push_back(Action::Emit(What::RecordingStopped { by }));
+                    self.out.push_back(Action::Emit(What::RecordingStopped { by, voice_only: false }));
                     self.answer(request.take(), None);
                 }
                 (RecordingAction::Pause | RecordingAction::Resume, None) => {}
@@ -306,8 +359,9 @@ impl Recorder {
         }
     }
 
-    /// The order that lets a recording that broke off go on, if there is one.
-    pub(super) fn go_on(&mut self, until: Instant) -> Option<Order> {
+    /// The order that lets a recording that broke off go on, if there is one. `whole`: with what was said just before, unless
+    /// it is paused.
+    pub(super) fn go_on(&mut self, whole: bool, until: Instant) -> Option<Order> {
         let Waiting { mut running, request, also } = self.waiting.take()?;
         running.part += 1;
         let paused = running.paused.is_some();
@@ -321,10 +375,11 @@ impl Recorder {
             reason,
             part: running.part,
             paused,
-            whole: !paused,
+            whole: whole && !paused,
+            whose: None,
         };
         self.running = Some(running);
-        self.pending = Some(Pending { order: order.clone(), request, also, until });
+        self.pending = Some(Pending { order: order.clone(), request, also, cut: None, until });
         Some(order)
     }
 
@@ -375,10 +430,14 @@ impl Recorder {
 
     /// Whether a command was given up for want of a confirmation.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let Some(Pending { order, request, .. }) = self.pending.take_if(|pending| pending.until <= now)
+        let Some(Pending { order, request, cut, .. }) = self.pending.take_if(|pending| pending.until <= now)
         else {
             return false;
         };
+        if let Some(cut) = cut {
+            self.cut_failed(cut, "the media server did not confirm in time that the recording ended");
+            return true;
+        }
         self.refused(&order, request, "the media server did not confirm in time".to_owned());
         self.given_up = Some(order);
         true

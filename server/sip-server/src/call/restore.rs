@@ -41,7 +41,7 @@ impl Call {
     /// All that the next process needs to go on with it, its dialogs still to be added; `None`: something is under way.
     pub fn kept(&self, now: Now) -> Option<KeptCall> {
         let Phase::Established(state) = &self.phase else { return None };
-        if state.is_changing() || self.lost.is_some() {
+        if state.is_changing() || self.lost.is_some() || self.transfer.is_some() {
             return None;
         }
         let formats = Audio::placeholder(state.formats().clone());
@@ -49,7 +49,10 @@ impl Call {
             at: now.wall,
             phones: [self.kept_phone(Side::Caller)?, self.kept_phone(Side::Callee)?],
             media: [self.kept_media(Side::Caller)?, self.kept_media(Side::Callee)?],
-            fork: self.answered_by?,
+            fork: fork_at(self.phone_leg(Side::Callee)?)?,
+            caller_fork: fork_at(self.phone_leg(Side::Caller)?),
+            leaving: self.leaving.keys().map(|leg| fork_at(*leg)).collect(),
+            callee_is_agent: Some((self.agent == Side::Callee, self.opened_agent == Side::Callee)),
             formats: text_of(&formats, &Shape::default()),
             recording: self.recorder.kept(),
             dialogs: Vec::new(),
@@ -96,19 +99,26 @@ impl Call {
         let [caller_media, callee_media] = &kept.media;
         let formats = Description::parse(kept.formats.as_bytes()).ok()?.audio.formats;
         let callee_leg = Leg::Callee(kept.fork);
+        let caller_leg = kept.caller_fork.map_or(Leg::Caller, Leg::Callee);
         let mut call = Self {
             interaction,
             limits,
             phones: [phone(caller)?, phone(callee)?],
             media: [media(caller_media)?, media(callee_media)?],
-            answered_by: Some(kept.fork),
+            at: [Some(caller_leg), Some(callee_leg)],
+            agent: Side::Callee,
+            opened_agent: Side::Callee,
             contacts: 0,
             recorder: kept.recording.as_ref().map(Recorder::restored).unwrap_or_default(),
             answering: None,
             phase: Phase::Established(Established::new(formats)),
             watch: Watch::default(),
+            transfer: None,
+            stale: [0; 2],
+            // They have had their time.
+            leaving: kept.leaving().map(|leg| (leg, now.instant)).collect(),
             open: BTreeSet::from([
-                Leg::Caller,
+                caller_leg,
                 callee_leg,
                 Leg::Media(Side::Caller),
                 Leg::Media(Side::Callee),
@@ -119,6 +129,11 @@ impl Call {
             media_back_by: Some(now.instant + PRESENT + MEDIA_BACK),
             touched: true,
         };
+        call.open.extend(kept.leaving());
+        let side = |callee: bool| if callee { Side::Callee } else { Side::Caller };
+        let policy = call.agent_by_policy();
+        let agents = kept.callee_is_agent.map(|(now, opened)| (side(now), side(opened)));
+        (call.agent, call.opened_agent) = agents.unwrap_or((policy, policy));
         if call.lacks_keys() {
             call.watch_phones_at(now.instant);
         } else {
@@ -130,6 +145,11 @@ impl Call {
     /// Whether it is not known yet if both parties are still there.
     pub(super) fn may_be_over(&self) -> bool {
         self.lost.is_some()
+    }
+
+    /// The same, and there is still time to find them.
+    pub(super) fn waits_for_parties(&self, now: Now) -> bool {
+        self.lost.as_ref().is_some_and(|lost| now.instant < lost.since + PRESENT)
     }
 
     /// A phone answered OPTIONS.
@@ -183,9 +203,24 @@ impl Call {
     }
 }
 
+impl KeptCall {
+    /// The dialogs of who has left and has not hung up yet.
+    pub(crate) fn leaving(&self) -> impl Iterator<Item = Leg> + '_ {
+        self.leaving.iter().map(|fork| fork.map_or(Leg::Caller, Leg::Callee))
+    }
+}
+
 /// The same without what must stay secret; that it is protected is said beside it.
 fn plain(audio: &Audio) -> Audio {
     Audio { profile: Profile::Avp, keys: Vec::new(), ..audio.clone() }
+}
+
+/// The fork of a dialog that is none of the first caller's.
+fn fork_at(leg: Leg) -> Option<u8> {
+    match leg {
+        Leg::Callee(fork) => Some(fork),
+        Leg::Caller | Leg::Media(_) => None,
+    }
 }
 
 fn text_of(audio: &Audio, shape: &Shape) -> String {

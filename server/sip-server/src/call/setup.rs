@@ -82,7 +82,9 @@ impl Call {
 
     /// The first contact that rings is told to the caller; so is, to the log, the first that can be told to answer.
     pub(super) fn on_ringing(&mut self, leg: Leg, talk: bool) {
-        let (Phase::Ringing(state), Leg::Callee(fork)) = (&mut self.phase, leg) else { return };
+        let (Phase::Ringing(state), Leg::Callee(fork)) = (&mut self.phase, leg) else {
+            return self.ringing_in_transfer(leg, talk);
+        };
         let first = !std::mem::replace(&mut state.rung, true);
         let answerable = talk && state.talk.is_empty();
         if talk {
@@ -126,7 +128,7 @@ impl Call {
     fn stray(&mut self, leg: Leg, phase: Phase) {
         self.phase = phase;
         self.out.push_back(Action::Acknowledge { leg });
-        if matches!(leg, Leg::Callee(fork) if self.answered_by != Some(fork)) {
+        if matches!(leg, Leg::Callee(_)) && self.side_of(leg).is_none() {
             self.out.push_back(Action::End { leg });
         }
     }
@@ -174,7 +176,7 @@ impl Call {
     }
 
     fn callee_answered(&mut self, state: Ringing, fork: u8, body: &[u8], now: Now) {
-        self.answered_by = Some(fork);
+        self.at[Side::Callee as usize] = Some(Leg::Callee(fork));
         for other in state.waiting.iter().copied().filter(|other| *other != fork) {
             self.open.remove(&Leg::Callee(other));
             self.out.push_back(Action::End { leg: Leg::Callee(other) });
@@ -265,7 +267,7 @@ impl Call {
             return self.establish(now);
         }
         let until = now.instant + self.limits.control;
-        let order = self.recorder.start_full_time(until, now.wall, &mut self.rng);
+        let order = self.recorder.start_full_time(true, until, now.wall, &mut self.rng);
         self.send_order(order);
     }
 
@@ -355,7 +357,8 @@ impl Call {
             300..=399 | 401 | 407 => (EndCause::Failed, None, STATUS_NO_ANSWER),
             404 | 410 | 604 => (EndCause::NotFound, None, status),
             408 | 480 | 487 => (EndCause::NoAnswer, None, STATUS_NO_ANSWER),
-            486 | 600 | 603 => (EndCause::Refused, Some(Side::Callee), status),
+            486 | 600 => (EndCause::Busy, Some(Side::Callee), status),
+            603 => (EndCause::Refused, Some(Side::Callee), status),
             // 503 from one phone must not make the caller believe that the site is down (RFC 3261 16.7 step 6).
             503 => (EndCause::Failed, None, STATUS_INTERNAL),
             other => (EndCause::Failed, None, other),
@@ -390,7 +393,7 @@ impl Call {
 }
 
 /// Which of two refusals tells the caller more: 6xx before all, a decision of a person before a mere absence.
-fn better_refusal(one: u16, other: u16) -> u16 {
+pub(super) fn better_refusal(one: u16, other: u16) -> u16 {
     let rank = |status: u16| match status {
         600.. => 0,
         486 => 1,

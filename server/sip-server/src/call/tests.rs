@@ -4,7 +4,7 @@ use super::*;
 use hindsight_wire::{
     Timestamp,
     agent::CallAction,
-    component::{CallControl, RecordingAction},
+    component::{CallControl, RecordingAction, RecordingControl},
 };
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
@@ -13,6 +13,7 @@ mod moving;
 mod random;
 mod recording;
 mod setup;
+mod transfer;
 mod watch;
 
 const PHONE_A: &str = "v=0\r\no=a 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -160,7 +161,7 @@ impl Bench {
 
     fn desktop(&mut self, request: u64, dn: &str, action: CallAction) -> Vec<String> {
         let interaction = self.call.interaction();
-        let control = CallControl { interaction, dn: dn.to_owned(), action, by: "ann".into() };
+        let control = CallControl { interaction, dn: dn.to_owned(), action, to: None, by: "ann".into() };
         self.feed(Input::CallControl { request, control })
     }
 
@@ -201,9 +202,13 @@ fn name(action: &Action) -> String {
             What::CallEnded { cause, by } => format!("ended {cause:?} {}", by.as_deref().unwrap_or("-")),
             What::CallHeld { by, at_phone: false } => format!("held {by}"),
             What::CallHeld { by, at_phone: true } => format!("held {by} at the phone"),
+            What::CallTransferred { by, to, .. } => format!("transferred {by} to {to}"),
+            What::TransferFailed { by, to, status } => format!("not transferred {by} to {to} {status}"),
+            What::RecordingStopped { voice_only: true, .. } => "recording-cut".to_owned(),
             What::CallRetrieved { by } => format!("retrieved {by}"),
             other => serde_json::to_value(other).unwrap()["type"].as_str().unwrap().to_owned(),
         },
+        Action::Notify { leg: l, status } => format!("notify {} {status}", leg(l)),
         Action::Talk { leg: l } => format!("talk {}", leg(l)),
         Action::Farewell { request } => format!("farewell {request}"),
         Action::Result { request, error } => format!("result {request} {}", error.as_deref().unwrap_or("ok")),

@@ -10,7 +10,10 @@
 
 use super::{Call, Leg, Now, Phase, Side, says_lost};
 use hindsight_model::event::EndCause;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A phone that may be about to come back.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Watch {
@@ -58,9 +61,15 @@ impl Call {
             Leg::Media(_) if self.is_reserving_again() => {}
             Leg::Media(_) if says_lost(status) => self.lose_media_server(now),
             Leg::Media(_) => self.watch_media(now),
+            // It has left, or is to join.
+            Leg::Caller | Leg::Callee(_) if self.side_of(leg).is_none() => {}
             // Any answer but these shows that the phone is there, whatever it thinks of OPTIONS.
             Leg::Caller | Leg::Callee(_) if matches!(status, 408 | 481) => {
                 tracing::debug!(?leg, status, "phone lost");
+                if let Some(side) = self.side_of(leg).filter(|side| self.is_leaving(*side)) {
+                    self.end_legs([leg]);
+                    return self.leave_early(side);
+                }
                 // Its leg is ended like the others: it may only have been out of reach.
                 self.finish(EndCause::Failed, None, super::STATUS_INTERNAL);
             }
@@ -75,6 +84,10 @@ impl Call {
             Leg::Media(_) => {
                 let next = now.instant + self.limits.probe;
                 self.watch.media_next = Some(self.watch.media_next.map_or(next, |known| known.min(next)));
+            }
+            // Its connection ended with the SIP server before this one: it has to open another.
+            Leg::Caller | Leg::Callee(_) if self.waits_for_parties(now) => {
+                self.watch_phones_at(now.instant + ASK_AGAIN);
             }
             Leg::Caller | Leg::Callee(_) => self.on_probed(leg, super::STATUS_TIMEOUT, now),
         }

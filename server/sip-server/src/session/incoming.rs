@@ -64,10 +64,7 @@ impl Session {
                     Err(error) => tracing::debug!(%error, "a media server's event"),
                 }
             }
-            Method::Info => {
-                let response = up.dialog.response(&request, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-                wires.push(Output::Sip(Command::Respond(id, response)));
-            }
+            Method::Info => self.digit(leg, &request, id, wires),
             Method::Register
             | Method::Ack
             | Method::Cancel

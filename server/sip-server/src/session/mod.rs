@@ -1,26 +1,29 @@
 //! A call with its legs in SIP: performs the actions of [`Call`] as requests and responses of dialogs, and turns what comes
 //! back into its inputs.
 
+mod digits;
 mod incoming;
 mod order;
 mod outcome;
 mod outgoing;
+mod refer;
 mod restore;
 
 use crate::{
-    call::{Action, Call, Failure, Input, Leg, Now},
+    call::{Action, Call, Failure, Input, Leg, Now, Side},
     leg::{Errand, Leg as State},
+    reconnect,
     registrar::Binding,
     state::Output,
     wires::Wires,
 };
 use hindsight_model::Event as DomainEvent;
-use hindsight_sip::{ClientTransactionId, Destination, Dialog, Request, Response, StatusCode};
+use hindsight_sip::{ClientTransactionId, Destination, Dialog, Request, Response, SipUri, StatusCode};
 use hindsight_wire::InteractionId;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 /// What a party of a call may send us.
-const ALLOW: &str = "INVITE, BYE, OPTIONS, INFO, ACK, CANCEL";
+const ALLOW: &str = "INVITE, BYE, OPTIONS, INFO, REFER, ACK, CANCEL";
 
 /// The event that tells a phone to answer.
 const TALK: &str = "talk";
@@ -29,9 +32,9 @@ const TALK: &str = "talk";
 pub(crate) struct Session {
     pub(crate) call: Call,
     legs: BTreeMap<Leg, State>,
-    contacts: Vec<Binding>,
-    /// Caller, callee.
-    numbers: [String; 2],
+    /// Where each fork goes.
+    contacts: BTreeMap<u8, Binding>,
+    next_fork: u8,
     max_forwards: u8,
     /// Our INVITEs that were answered with 2xx: forks may bring more of those.
     answered: Vec<ClientTransactionId>,
@@ -42,18 +45,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(
-        call: Call,
-        caller: State,
-        contacts: Vec<Binding>,
-        numbers: [String; 2],
-        max_forwards: u8,
-    ) -> Self {
+    pub(crate) fn new(call: Call, caller: State, contacts: Vec<Binding>, max_forwards: u8) -> Self {
+        let contacts: BTreeMap<u8, Binding> = (0..u8::MAX).zip(contacts).collect();
+        let next_fork = contacts.last_key_value().map_or(0, |(fork, _)| fork + 1);
         Self {
             call,
             legs: BTreeMap::from([(Leg::Caller, caller)]),
             contacts,
-            numbers,
+            next_fork,
             max_forwards,
             answered: Vec::new(),
             goodbyes: 0,
@@ -93,6 +92,21 @@ impl Session {
         let leg = self.legs.iter().find(|(leg, state)| matches!(leg, Leg::Media(_)) && there(state));
         if let Some(leg) = leg.map(|(leg, _)| *leg) {
             self.errand(leg, Errand::Probe, wires);
+        }
+    }
+
+    /// A phone has another connection with us.
+    pub(crate) fn reconnected(&mut self, number: &str, contact: &SipUri, to: Destination) {
+        for side in Side::BOTH.into_iter().filter(|side| self.call.number(*side) == number) {
+            let leg = self.call.leg_of(side);
+            let Some(State::Up(up)) = leg.and_then(|leg| self.legs.get_mut(&leg)) else { continue };
+            let target = up.dialog.remote_target();
+            // While its connection may stand, a phone with another port may be another phone.
+            let its_own =
+                if up.cut { reconnect::is_of(target, contact) } else { reconnect::is(target, contact) };
+            if its_own && up.dialog.route_set().is_empty() && reconnect::by_connection(up.flow, target) {
+                (up.flow, up.cut) = (Some(to), false);
+            }
         }
     }
 
@@ -137,6 +151,7 @@ impl Session {
                 let interaction = self.call.interaction();
                 wires.push(Output::Journal(DomainEvent { interaction, at, what }));
             }
+            Action::Notify { leg, status } => self.notify(leg, status, wires),
             Action::Talk { leg } => self.talk(leg, wires),
             Action::Farewell { request } => self.farewells.push(request),
             Action::Result { request, error } => wires.push(Output::Result { request, error }),
@@ -146,7 +161,7 @@ impl Session {
 }
 
 /// RFC 7989: the interaction on this side, nothing known of the other.
-fn session_id(interaction: InteractionId) -> String {
+pub(crate) fn session_id(interaction: InteractionId) -> String {
     format!("{};remote={:032}", interaction.to_session_id(), 0)
 }
 

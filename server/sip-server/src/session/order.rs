@@ -48,6 +48,9 @@ pub(super) fn body(interaction: InteractionId, order: &Order) -> String {
             part: Some(order.part).filter(|part| *part > 1),
             paused: order.paused,
             whole: order.whole,
+            agent: order.whose.as_ref().map(|whose| whose.agent.clone()),
+            customer: order.whose.as_ref().map(|whose| whose.customer.clone()),
+            swapped: order.whose.as_ref().is_some_and(|whose| whose.swapped),
         },
     })
 }

@@ -1,6 +1,6 @@
 //! What came back to the requests of a call.
 
-use super::{Session, TALK, order};
+use super::{Session, TALK, order, outgoing::Envelope};
 use crate::{
     call::{Input, Leg, Now},
     leg::{Leg as State, Up, destination},
@@ -19,6 +19,7 @@ const RINGING: std::ops::RangeInclusive<u16> = 180..=183;
 impl Session {
     /// What came back to a request of ours.
     pub(crate) fn outcome(&mut self, out: Outgoing, event: Event, wires: &mut Wires, now: Now) {
+        let unsent = matches!(event, Event::TransportFailed { .. });
         let (response, status, transaction) = match event {
             Event::Response { response, transaction, .. } => {
                 let status = response.status.as_u16();
@@ -42,6 +43,7 @@ impl Session {
         let leg = out.leg;
         let current = match self.legs.get_mut(&leg) {
             Some(State::Up(up)) if status >= 200 => {
+                up.cut |= unsent;
                 up.under_way.take_if(|under_way| *under_way == transaction).is_some()
             }
             Some(_) | None => false,
@@ -51,7 +53,10 @@ impl Session {
             Kind::Reinvite | Kind::Order(_) | Kind::Probe if status >= 200 && !current => return,
             Kind::Invite => self.invite_outcome(leg, transaction, response, status, wires, now),
             Kind::Reinvite => self.reinvite_outcome(leg, transaction, response, status, wires, now),
-            Kind::Bye if status >= 200 => self.goodbyes = self.goodbyes.saturating_sub(1),
+            Kind::Bye if status >= 200 => {
+                self.goodbyes = self.goodbyes.saturating_sub(1);
+                wires.goodbyes.end(transaction, !unsent, now.instant);
+            }
             Kind::Bye | Kind::Stray => {}
             Kind::Order(serial) => {
                 if status >= 200 {
@@ -60,7 +65,8 @@ impl Session {
                 }
             }
             Kind::Talk if status >= 200 => self.input(Input::Talked { leg, status }, wires, now),
-            Kind::Talk => {}
+            Kind::Digit if status >= 300 => tracing::debug!(?leg, status, "a phone takes no digit by INFO"),
+            Kind::Talk | Kind::Referred | Kind::Digit => {}
             Kind::Probe if response.is_none() => self.input(Input::ProbeUnanswered { leg }, wires, now),
             Kind::Probe if status >= 200 => self.input(Input::Probed { leg, status }, wires, now),
             Kind::Probe => {}
@@ -162,7 +168,9 @@ impl Session {
         let (Ok(from), Ok(to)) = (request.from(), request.to()) else { return };
         let mut from = from;
         from.params.remove("tag");
-        self.send_invite(leg, request.uri.clone(), from, to, None, request.body.clone(), wires);
+        let referred_by = request.headers.get("Referred-By").map(str::to_owned);
+        let envelope = Envelope { target: request.uri.clone(), from, to, flow: None, referred_by };
+        self.send_invite(leg, envelope, request.body.clone(), wires);
     }
 
     fn reinvite_outcome(

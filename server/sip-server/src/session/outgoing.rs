@@ -2,53 +2,50 @@
 
 use super::{ALLOW, Session, TALK, order, refusal, session_id};
 use crate::{
-    call::{Leg, Side},
+    call::Leg,
     guard,
     leg::{Errand, Leg as State, Up, destination},
+    reconnect,
     state::Output,
     wires::{Kind, Outgoing, Wires},
 };
 use hindsight_msml::CONTENT_TYPE as MSML;
 use hindsight_sip::{
-    Command, Destination, Dialog, Method, NameAddr, NewRequest, Request, SipUri, StatusCode, Uri,
+    Command, Destination, Dialog, Method, NameAddr, NewRequest, Request, SipUri, StatusCode, Uri, refer,
 };
 use hindsight_wire::{InteractionId, manifest::Party};
 
-impl Session {
-    fn number(&self, side: Side) -> &str {
-        &self.numbers[side as usize]
-    }
+/// For how long who asked for a transfer is told of it at most: nobody rings for longer.
+const SUBSCRIBED_SECONDS: u32 = 180;
 
+impl Session {
     pub(super) fn invite(&mut self, leg: Leg, offer: Vec<u8>, wires: &mut Wires) {
-        let (target, from, to, flow) = match leg {
+        let envelope = match leg {
             Leg::Callee(fork) => {
-                let Some(binding) = self.contacts.get(usize::from(fork)) else { return };
-                let from = wires.address_of(self.number(Side::Caller));
-                let to = wires.address_of(self.number(Side::Callee));
-                let flow = binding.source.map(Destination::from);
-                (binding.contact.uri.clone(), from, to, flow)
+                let Some(binding) = self.contacts.get(&fork) else { return };
+                let (from, to, referred_by) = self.call.addressed(fork);
+                Envelope {
+                    target: binding.contact.uri.clone(),
+                    from: wires.address_of(&from),
+                    to: wires.address_of(&to),
+                    flow: binding.source.map(Destination::from),
+                    referred_by: referred_by.map(|by| wires.address_of(&by).to_string()),
+                }
             }
             Leg::Media(side) => {
                 let uri = conference_uri(self.call.interaction(), self.call.role(side), wires);
                 // From names the party of this leg: the media server notes it with the party's track.
-                (uri.clone(), wires.address_of(self.number(side)), NameAddr::new(uri), None)
+                let from = wires.address_of(&self.call.number(side));
+                let to = NameAddr::new(uri.clone());
+                Envelope { target: uri, from, to, flow: None, referred_by: None }
             }
             Leg::Caller => return,
         };
-        self.send_invite(leg, target, from, to, flow, offer, wires);
+        self.send_invite(leg, envelope, offer, wires);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an INVITE outside of a dialog has that many parts")]
-    pub(super) fn send_invite(
-        &mut self,
-        leg: Leg,
-        mut target: Uri,
-        from: NameAddr,
-        to: NameAddr,
-        flow: Option<Destination>,
-        offer: Vec<u8>,
-        wires: &mut Wires,
-    ) {
+    pub(super) fn send_invite(&mut self, leg: Leg, envelope: Envelope, offer: Vec<u8>, wires: &mut Wires) {
+        let Envelope { mut target, from, to, flow, referred_by } = envelope;
         if let Some(sip) = target.as_sip_mut() {
             sip.headers = None;
         }
@@ -67,6 +64,9 @@ impl Session {
         request.headers.set("Max-Forwards", self.max_forwards);
         request.headers.push("Allow", ALLOW);
         request.headers.push("Session-ID", session_id(self.call.interaction()));
+        if let Some(by) = referred_by {
+            request.headers.push("Referred-By", by);
+        }
         let request = request.with_body(guard::SDP, offer);
         let transaction = wires.next_client();
         let outgoing = Outgoing { interaction: self.call.interaction(), leg, kind: Kind::Invite };
@@ -114,6 +114,8 @@ impl Session {
             Errand::Probe => {
                 (Kind::Probe, up.dialog.request(Method::Options).with_header("Accept", guard::SDP))
             }
+            Errand::Digit(kind, body) => (Kind::Digit, up.dialog.request(Method::Info).with_body(kind, body)),
+            Errand::Notify { status, subscription } => (Kind::Referred, notify(up, status, subscription)),
         };
         let transaction = wires.next_client();
         up.under_way = Some(transaction);
@@ -233,8 +235,36 @@ impl Session {
         self.goodbyes += 1;
         let request = up.dialog.request(Method::Bye).with_header("Session-ID", session_id(interaction));
         let transaction = wires.next_client();
-        wires.send(transaction, Outgoing { interaction, leg, kind: Kind::Bye }, request, up.destination());
+        let (outgoing, to) = (Outgoing { interaction, leg, kind: Kind::Bye }, up.destination());
+        if let Some(side) = self.call.side_at_leg(leg).filter(|_| !matches!(leg, Leg::Media(_)))
+            && reconnect::by_connection(up.flow, up.dialog.remote_target())
+        {
+            wires.goodbyes.begin(transaction, self.call.number(side), &outgoing, up.dialog);
+        }
+        wires.send(transaction, outgoing, request, to);
     }
+}
+
+/// From whom, to whom and which way an INVITE goes.
+pub(super) struct Envelope {
+    pub(super) target: Uri,
+    pub(super) from: NameAddr,
+    pub(super) to: NameAddr,
+    pub(super) flow: Option<Destination>,
+    /// Who had it sent (RFC 3892).
+    pub(super) referred_by: Option<String>,
+}
+
+/// RFC 3515 2.4.4: the status so far; with a final one the subscription ends.
+fn notify(up: &mut Up, status: u16, subscription: Option<u32>) -> Request {
+    let status = StatusCode::new(status).unwrap_or(StatusCode::SERVER_INTERNAL_ERROR);
+    let event = subscription.map_or_else(|| "refer".to_owned(), |name| format!("refer;id={name}"));
+    let state = match status.is_final() {
+        true => "terminated;reason=noresource".to_owned(),
+        false => format!("active;expires={SUBSCRIBED_SECONDS}"),
+    };
+    let request = up.dialog.request(Method::Notify).with_header("Event", event);
+    request.with_header("Subscription-State", state).with_body(refer::SIPFRAG, refer::sipfrag(status))
 }
 
 /// Whether this party's side is the agent's, as the conference URI says it.

@@ -17,7 +17,7 @@ impl Session {
     /// All that the next process needs; `None`: something is under way.
     pub(crate) fn kept(&self, now: Now) -> Option<KeptCall> {
         let mut kept = self.call.kept(now)?;
-        for leg in legs(kept.fork) {
+        for leg in legs(&kept) {
             let Some(State::Up(up)) = self.legs.get(&leg) else { return None };
             kept.dialogs.push(KeptDialog::of(&up.dialog, up.flow));
         }
@@ -33,23 +33,26 @@ impl Session {
         (seed, now): (u64, Now),
         wires: &mut Wires,
     ) -> Option<Self> {
-        if kept.dialogs.len() != legs(kept.fork).len() {
+        if kept.dialogs.len() != legs(kept).len() {
             return None;
         }
         let dialogs: Vec<_> = kept.dialogs.iter().map(KeptDialog::restored).collect::<Option<_>>()?;
         let call = Call::restored(interaction, kept, limits, at, seed, now)?;
         let mut legs_up = BTreeMap::new();
-        for (leg, (dialog, flow)) in legs(kept.fork).into_iter().zip(dialogs) {
+        for (leg, (dialog, flow)) in legs(kept).into_iter().zip(dialogs) {
             wires.dialogs.insert(dialog.id().clone(), (interaction, leg));
-            legs_up.insert(leg, State::Up(Box::new(Up::new(dialog, flow))));
+            // Connections end with their process.
+            let up = Up { cut: true, ..Up::new(dialog, flow) };
+            legs_up.insert(leg, State::Up(Box::new(up)));
         }
-        let numbers = kept.phones.each_ref().map(|phone| phone.number.clone());
+        let forks = kept.leaving.iter().flatten().copied().chain(kept.caller_fork).chain([kept.fork]);
+        let next_fork = forks.max()?.checked_add(1)?;
         let max_forwards = MAX_FORWARDS;
         Some(Self {
             call,
             legs: legs_up,
-            contacts: Vec::new(),
-            numbers,
+            contacts: BTreeMap::new(),
+            next_fork,
             max_forwards,
             answered: Vec::new(),
             goodbyes: 0,
@@ -58,6 +61,8 @@ impl Session {
     }
 }
 
-fn legs(fork: u8) -> [Leg; 4] {
-    [Leg::Caller, Leg::Callee(fork), Leg::Media(Side::Caller), Leg::Media(Side::Callee)]
+fn legs(kept: &KeptCall) -> Vec<Leg> {
+    let caller = kept.caller_fork.map_or(Leg::Caller, Leg::Callee);
+    let parties = [caller, Leg::Callee(kept.fork), Leg::Media(Side::Caller), Leg::Media(Side::Callee)];
+    parties.into_iter().chain(kept.leaving()).collect()
 }

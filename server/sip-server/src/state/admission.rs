@@ -56,11 +56,20 @@ impl SipServer {
             }
             Err(Refusal::Fault(fault)) => Response::to(request, fault.status).with_reason(fault.reason),
         };
+        let registered = response.status.is_success();
         self.respond(id, response);
+        if registered {
+            self.reconnected(&number, request, source, now.instant);
+        }
     }
 
     /// The DN that a request comes from, or the challenge or refusal to answer it with.
-    fn authenticate(&mut self, request: &Request, source: Source, now: Now) -> Result<String, Box<Response>> {
+    pub(super) fn authenticate(
+        &mut self,
+        request: &Request,
+        source: Source,
+        now: Now,
+    ) -> Result<String, Box<Response>> {
         let Some(authenticator) = &mut self.authenticator else {
             let response = Response::to(request, StatusCode::SERVICE_UNAVAILABLE);
             return Err(Box::new(response.with_header("Retry-After", RETRY_AFTER)));
@@ -150,7 +159,6 @@ impl SipServer {
     ) {
         let interaction = self.new_interaction(now);
         tracing::info!(%interaction, contacts = contacts.len(), "call offered");
-        let numbers = [parties[0].number.clone(), parties[1].number.clone()];
         let forks = u8::try_from(contacts.len()).unwrap_or(u8::MAX);
         let max_forwards = request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1);
         let call =
@@ -162,7 +170,7 @@ impl SipServer {
         let flow = flow_of(&request, source);
         let caller =
             State::Offered { transaction: id, request: Box::new(request), dialog: Box::new(dialog), flow };
-        let session = Session::new(call, caller, contacts, numbers, max_forwards);
+        let session = Session::new(call, caller, contacts, max_forwards);
         self.sessions.insert(interaction, session);
         self.wires.push(Output::Keep(Key::Call(interaction), Some(Kept::Offered { at: now.wall })));
         self.with_session(interaction, now, |session, wires| session.perform_all(wires, now));

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod desktop;
+mod digits;
 mod net;
 mod peer;
 mod restart;
 mod site;
+mod streams;
+mod transfer;
 
 use hindsight_model::event::{EndCause, What};
 use hindsight_sip::sdp::Direction;
@@ -100,7 +103,7 @@ fn an_invite_without_an_offer_is_connected_too() {
 #[test]
 fn busy_declined_absent_unknown_and_silent_callees_are_told_apart() {
     for (manner, number, status, cause) in [
-        (Manner::Refuse(486), "1002", "INVITE 486", EndCause::Refused),
+        (Manner::Refuse(486), "1002", "INVITE 486", EndCause::Busy),
         (Manner::Refuse(603), "1002", "INVITE 603", EndCause::Refused),
         (Manner::Ignore, "1002", "INVITE 480", EndCause::NoAnswer),
         (Manner::Ignore, "1003", "INVITE 480", EndCause::NotFound),
@@ -323,7 +326,7 @@ fn requests_that_cannot_be_served_are_answered_as_the_rfc_says() {
         ("OPTIONS sip:192.0.2.1", "OPTIONS", "Require: nothing\r\n", "", 420),
         ("INVITE sip:1002@192.0.2.1", "INVITE", "Content-Type: application/unknown\r\n", "x", 415),
         ("BYE sip:192.0.2.1", "BYE", "", "", 481),
-        ("REFER sip:1002@192.0.2.1", "REFER", "", "", 405),
+        ("REFER sip:1002@192.0.2.1", "REFER", "", "", 403),
         ("FROBNICATE sip:1002@192.0.2.1", "FROBNICATE", "", "", 501),
         ("OPTIONS sip:192.0.2.1", "OPTIONS", "", "", 200),
     ];

@@ -4,7 +4,7 @@ use crate::net::{Net, receive};
 use hindsight_msml::{Outcome, parse_request, write_result};
 use hindsight_sip::{
     ClientTransactionId, Destination, Dialog, DialogId, Endpoint, EndpointConfig, Event, Ids, Method,
-    NameAddr, NewRequest, Request, Response, ServerTransactionId, SipMessage, SipUri, StatusCode,
+    NameAddr, NewRequest, Protocol, Request, Response, ServerTransactionId, SipMessage, SipUri, StatusCode,
     digest::{Credentials, DigestClient},
     sdp::{Audio, Description, Direction, Format, Shape, Writer},
 };
@@ -34,12 +34,20 @@ pub struct Peer {
     pub number: String,
     pub endpoint: Endpoint,
     pub manner: Manner,
+    /// Its end of the TLS connection that it speaks over; `None`: it speaks UDP.
+    pub line: Option<SocketAddr>,
+    /// Its Contact has the port of that connection.
+    pub named_by_line: bool,
     /// What happened, in words.
     pub log: Vec<String>,
     /// As a phone: lists `talk` in Allow-Events, and answers when it is told to.
     pub talks: bool,
     /// As a phone: refuses the next re-INVITE with this.
     pub refuses: Option<u16>,
+    /// As a phone: hangs up when it is told that its transfer succeeded.
+    pub polite: bool,
+    /// As a phone: understands INFO.
+    pub takes_digits: bool,
     /// As a media server: answers every request of a dialog with this.
     pub failing: Option<u16>,
     pub dialogs: HashMap<DialogId, Dialog>,
@@ -67,9 +75,13 @@ impl Peer {
             number: number.to_owned(),
             endpoint: Endpoint::new(EndpointConfig::new(address), Ids::seeded(seed + 1000)),
             manner: Manner::Answer(Duration::from_millis(300)),
+            line: None,
+            named_by_line: false,
             log: Vec::new(),
             talks: false,
             refuses: None,
+            polite: true,
+            takes_digits: true,
             failing: None,
             dialogs: HashMap::new(),
             heard: None,
@@ -97,7 +109,22 @@ impl Peer {
     }
 
     fn contact(&self) -> NameAddr {
-        NameAddr::new(SipUri::with_user(&self.number, self.address.into()))
+        let address = self.line.filter(|_| self.named_by_line).unwrap_or(self.address);
+        let uri = SipUri::with_user(&self.number, address.into());
+        NameAddr::new(match self.line {
+            Some(_) => uri.with_param("transport", Some("tls")),
+            None => uri,
+        })
+    }
+
+    /// Opens a TLS connection, in place of what it spoke over before.
+    pub fn connect(&mut self, port: u16, net: &mut Net) {
+        let line = SocketAddr::new(self.address.ip(), port);
+        if let Some(old) = self.line.replace(line) {
+            net.lines.remove(&old);
+        }
+        net.lines.insert(line);
+        self.endpoint.stream_closed(self.server);
     }
 
     fn aor(&self, number: &str) -> NameAddr {
@@ -131,6 +158,7 @@ impl Peer {
 
     fn send(&mut self, request: Request, now: Instant) -> ClientTransactionId {
         let to = match request.routes().unwrap().first() {
+            _ if self.line.is_some() => Destination { protocol: Protocol::Tls, addr: self.server },
             Some(route) => Destination::of_uri(&route.uri).unwrap(),
             None => Destination::of_uri(&request.uri).unwrap(),
         };
@@ -164,6 +192,38 @@ impl Peer {
         self.send(request, now);
     }
 
+    /// The dialog of its call with this number.
+    pub fn dialog_with(&self, number: &str) -> &DialogId {
+        let with = |dialog: &&Dialog| dialog.remote().uri.user().as_deref() == Some(number);
+        self.dialogs.values().find(with).expect("a call with that number").id()
+    }
+
+    /// The value of Refer-To that names its call with this number (RFC 5589 7.3).
+    pub fn replacing(&self, number: &str) -> String {
+        let DialogId { call_id, local_tag, remote_tag } = self.dialog_with(number);
+        let call_id = call_id.replace('@', "%40");
+        format!(
+            "<sip:{number}@{}?Replaces={call_id}%3Bto-tag%3D{remote_tag}%3Bfrom-tag%3D{local_tag}>",
+            self.server
+        )
+    }
+
+    /// REFER in its call with this number.
+    pub fn refer(&mut self, number: &str, refer_to: &str, more: &[(&str, &str)], now: Instant) {
+        let id = self.dialog_with(number).clone();
+        let dialog = self.dialogs.get_mut(&id).unwrap();
+        let request = dialog.request(Method::Refer).with_header("Refer-To", refer_to);
+        let request = more.iter().fold(request, |request, (name, value)| request.with_header(name, value));
+        self.send(request, now);
+    }
+
+    /// INFO in its call with this number.
+    pub fn info(&mut self, number: &str, kind: &str, body: &str, now: Instant) {
+        let id = self.dialog_with(number).clone();
+        let request = self.dialogs.get_mut(&id).unwrap().request(Method::Info);
+        self.send(request.with_body(kind, body), now);
+    }
+
     pub fn hang_up(&mut self, now: Instant) {
         for (_, mut dialog) in std::mem::take(&mut self.dialogs) {
             let request = dialog.request(Method::Bye);
@@ -188,9 +248,14 @@ impl Peer {
         self.later.iter().map(|(at, _)| *at).chain(self.deadline).min()
     }
 
-    pub fn receive(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
-        let local = self.address;
-        receive(&mut self.endpoint, local, from, bytes, now);
+    /// Whether it is reached at this address.
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        self.line.unwrap_or(self.address) == address
+    }
+
+    pub fn receive(&mut self, from: SocketAddr, protocol: Protocol, bytes: &[u8], now: Instant) {
+        let local = self.line.unwrap_or(self.address);
+        receive(&mut self.endpoint, (local, from), protocol, bytes, now);
     }
 
     pub fn run(&mut self, net: &mut Net) {
@@ -202,7 +267,7 @@ impl Peer {
             }
         }
         loop {
-            let (events, deadline) = net.drain(&mut self.endpoint, self.address);
+            let (events, deadline) = net.drain(&mut self.endpoint, self.line.unwrap_or(self.address));
             self.deadline = deadline;
             if events.is_empty() {
                 return;
@@ -298,6 +363,26 @@ impl Peer {
                 let response = self.dialogs[&key].response(request, StatusCode::OK);
                 self.endpoint.accept(id, response.with_body("application/sdp", body), now);
             }
+            Method::Notify => {
+                assert!(request.headers.get("Event").unwrap().starts_with("refer"));
+                let status = String::from_utf8_lossy(&request.body).split(' ').nth(1).unwrap().to_owned();
+                let state = request.headers.get("Subscription-State").unwrap();
+                assert_eq!(state.starts_with("terminated"), status.as_str() >= "200", "{status} {state}");
+                self.log.push(format!("referred {status}"));
+                self.endpoint.respond(id, self.dialogs[&key].response(request, StatusCode::OK), now);
+                if status == "200" && self.polite {
+                    let mut dialog = self.dialogs.remove(&key).unwrap();
+                    let bye = dialog.request(Method::Bye);
+                    self.send(bye, now);
+                }
+            }
+            Method::Info if !self.is_media => {
+                let kind = request.content_type().unwrap();
+                self.log.push(format!("{kind} {}", String::from_utf8_lossy(&request.body)));
+                let status =
+                    if self.takes_digits { StatusCode::OK } else { StatusCode::UNSUPPORTED_MEDIA_TYPE };
+                self.endpoint.respond(id, self.dialogs[&key].response(request, status), now);
+            }
             Method::Info => {
                 let order = parse_request(&request.body).unwrap();
                 self.log.push(format!("{:?}", order.command));
@@ -367,6 +452,13 @@ impl Peer {
             && let Ok(again) = self.digest.retry(&request, response, &mut self.ids)
         {
             self.cseq = again.cseq().unwrap().number;
+            // In a dialog its number is used up.
+            let of = |dialog: &&mut Dialog| dialog.id().call_id == request.call_id().unwrap();
+            if request.to().unwrap().tag().is_some()
+                && let Some(dialog) = self.dialogs.values_mut().find(of)
+            {
+                dialog.request(Method::Options);
+            }
             self.send(again, now);
             return;
         }

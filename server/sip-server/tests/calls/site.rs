@@ -32,6 +32,8 @@ use std::{
 pub const A: usize = 0;
 pub const B: usize = 1;
 pub const MEDIA: usize = 2;
+/// Not registered unless a test says so.
+pub const C: usize = 3;
 
 pub struct Site {
     pub net: Net,
@@ -44,6 +46,8 @@ pub struct Site {
     /// What outlives the server, as it is on disk.
     pub kept: BTreeMap<Key, String>,
     pub interaction: Option<InteractionId>,
+    /// Of which call each of them is.
+    pub whose: Vec<InteractionId>,
     pub results: Vec<(u64, Option<String>)>,
     /// Answers to addresses that are nobody's: `<Call-ID> <status>`.
     pub answered: Vec<String>,
@@ -96,6 +100,7 @@ impl Site {
             Peer::new("1001", address(11, 5060), server_address, false, seed + 1),
             Peer::new("1002", address(12, 5060), server_address, false, seed + 2),
             Peer::new("media", media, server_address, true, seed + 3),
+            Peer::new("1003", address(13, 5060), server_address, false, seed + 4),
         ];
         let began = net.now;
         Self {
@@ -107,6 +112,7 @@ impl Site {
             times: Vec::new(),
             kept: BTreeMap::new(),
             interaction: None,
+            whose: Vec::new(),
             results: Vec::new(),
             answered: Vec::new(),
             address: server_address,
@@ -140,6 +146,8 @@ impl Site {
 
     /// The server is lost in this moment, and its next process takes up what was kept.
     pub fn restart(&mut self, seed: u64, full_time: &[&str]) -> Restored {
+        // Connections end with their process.
+        self.net.lines.clear();
         let mut rng = StdRng::seed_from_u64(seed);
         let media = self.peers[MEDIA].address;
         let config = Config { resource_manager: media, setup_seconds: 30, ..Config::default() };
@@ -178,7 +186,7 @@ impl Site {
     /// A desktop at a DN asks.
     pub fn desktop(&mut self, request: u64, dn: &str, action: CallAction) {
         let interaction = self.interaction.unwrap();
-        let control = CallControl { interaction, dn: dn.to_owned(), action, by: "ann".into() };
+        let control = CallControl { interaction, dn: dn.to_owned(), action, to: None, by: "ann".into() };
         let now = self.now();
         self.server.on_call_control(request, control, now);
     }
@@ -220,12 +228,12 @@ impl Site {
 
     /// Everything that is due now.
     fn settle(&mut self) {
-        while let Some((to, from, bytes)) = self.net.arrived() {
+        while let Some((to, from, protocol, bytes)) = self.net.arrived() {
             let now = self.net.now;
             if to == self.address {
-                receive(&mut self.endpoint, to, from, &bytes, now);
-            } else if let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == to) {
-                peer.receive(from, &bytes, now);
+                receive(&mut self.endpoint, (to, from), protocol, &bytes, now);
+            } else if let Some(peer) = self.peers.iter_mut().find(|peer| peer.is_at(to)) {
+                peer.receive(from, protocol, &bytes, now);
             } else if let Ok(Some(Message::Response(response))) = parse_datagram(&bytes) {
                 self.answered.push(format!("{} {}", response.call_id().unwrap(), response.status));
             }
@@ -260,6 +268,7 @@ impl Site {
                 Output::Journal(event) => {
                     self.interaction = Some(event.interaction);
                     self.times.push(event.at);
+                    self.whose.push(event.interaction);
                     self.events.push(event.what);
                 }
                 Output::Result { request, error } => self.results.push((request, error)),

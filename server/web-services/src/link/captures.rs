@@ -50,7 +50,8 @@ struct Call {
     record_screen: Vec<String>,
     established: Vec<String>,
     paused: Option<Paused>,
-    stopped: bool,
+    /// Where it was stopped by command.
+    stopped: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +63,7 @@ struct Paused {
 impl Call {
     fn wants(&self, dn: &str) -> bool {
         let here = |list: &[String]| list.iter().any(|one| one == dn);
-        !self.stopped && here(&self.record_screen) && here(&self.established)
+        !here(&self.stopped) && here(&self.record_screen) && here(&self.established)
     }
 }
 
@@ -224,6 +225,10 @@ impl Captures {
                 call.established =
                     parties.iter().filter(|party| party.is_dn).map(|party| party.number.clone()).collect();
             }
+            What::CallTransferred { record_screen, .. } => {
+                let call = self.calls.entry(id).or_default();
+                call.record_screen.extend(record_screen.iter().cloned());
+            }
             What::CallEnded { .. } | What::InteractionEnded { .. } => {
                 let Some(call) = self.calls.remove(&id) else { return };
                 if call.record_screen.is_empty() {
@@ -258,19 +263,27 @@ impl Captures {
             }
             What::RecordingStarted { .. } => {
                 if let Some(call) = self.calls.get_mut(&id) {
-                    call.stopped = false;
+                    call.stopped.clear();
                     call.paused = None;
                 }
             }
-            What::RecordingStopped { .. } => {
+            What::RecordingStopped { voice_only: true, .. } => {
+                // The pause was of the recording that has ended.
                 if let Some(call) = self.calls.get_mut(&id) {
-                    call.stopped = true;
+                    call.paused = None;
+                }
+            }
+            What::RecordingStopped { voice_only: false, .. } => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.stopped.clone_from(&call.established);
                 }
             }
             What::CallRinging { .. }
             | What::CallHeld { .. }
+            | What::TransferFailed { .. }
             | What::CallRetrieved { .. }
             | What::RecordingFailed { .. }
+            | What::RecordingLost { .. }
             | What::RecordingOpened { .. }
             | What::ScreenStarted { .. }
             | What::ScreenGap { .. }

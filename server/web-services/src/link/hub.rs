@@ -280,6 +280,7 @@ mod tests {
             interaction: InteractionId::new(),
             dn: "1001".into(),
             action: hindsight_wire::agent::CallAction::Hold,
+            to: None,
             by: "ann".into(),
         };
         assert_eq!(hub.call_control(None, control, LIMIT).await, Err(ControlError::Nobody));

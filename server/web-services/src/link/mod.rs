@@ -5,12 +5,13 @@
 //! - [`agents`], [`story`]: what each agent is shown, as a stream that a reconnect goes on with (pure).
 //! - [`director`]: the task around both.
 //! - [`session`]: one link, from `Hello` to its end; [`requests`]: what agents ask for; [`reports`]: what desktops say of
-//!   themselves; [`older`]: what desktops of an older version are sent.
+//!   themselves; [`lost_calls`]: what a SIP server has lost; [`older`]: what desktops of an older version are sent.
 
 pub mod agents;
 pub mod captures;
 pub mod director;
 pub mod hub;
+pub mod lost_calls;
 mod older;
 mod reports;
 mod requests;

@@ -59,7 +59,8 @@ mod tests {
             recipients: vec![],
             policy: policy.clone(),
         };
-        let welcome = Down::Welcome { protocol: 2, policy: Some(policy), recipients: vec![] };
+        let (protocol, policy, recipients) = (2, Some(policy), vec![]);
+        let welcome = Down::Welcome { protocol, policy, recipients, journalled: None };
         for down in [start, welcome] {
             let json: Value = serde_json::from_str(&message(1, &down).unwrap().unwrap()).unwrap();
             let read: PolicyOfVersion1 = serde_json::from_value(json["policy"].clone()).unwrap();

@@ -7,10 +7,16 @@ use hindsight_management::agent_terms;
 use hindsight_store::{StoreError, audit, events, persons};
 use hindsight_wire::{
     DeviceId, InteractionId, Timestamp,
-    agent::{AgentAction, CallAction},
+    agent::{AgentAction, CallAction, Medium, Progress},
     component::{CallControl, RecordingAction},
     link::Down,
 };
+use std::time::Duration;
+
+/// Longest number that a call can be transferred to.
+const LONGEST_NUMBER: usize = 64;
+/// A transfer is confirmed when somebody answers: the SIP server's `ring_seconds` and what comes before and after.
+const RINGS_FOR: Duration = Duration::from_secs(90);
 
 /// Whose link it came on.
 #[derive(Clone)]
@@ -25,6 +31,7 @@ pub(super) async fn serve(app: App, asking: Asking, request: u64, action: AgentA
     let outcome = match action {
         AgentAction::State { ready, reason } => state(&app, &asking, ready, reason).await,
         AgentAction::Call { interaction, action } => call(&app, &asking, interaction, action).await,
+        AgentAction::Transfer { interaction, to } => transfer(&app, &asking, interaction, to).await,
         AgentAction::Recording { interaction, action, reason } => {
             recording(&app, &asking, interaction, action, reason).await
         }
@@ -62,17 +69,43 @@ async fn call(
     if !view.calls.contains(&action) {
         return Err("this is not possible now".to_owned());
     }
+    control_call(app, asking, interaction, (action, None), app.config.control_timeout()).await
+}
+
+async fn transfer(app: &App, asking: &Asking, interaction: InteractionId, to: String) -> Result<(), String> {
+    let view = app.director.shown(asking.device, interaction).await;
+    let view = view.ok_or_else(|| "this is not one of your interactions".to_owned())?;
+    let speaks = matches!(view.progress, Progress::Established | Progress::Held);
+    if view.medium != Medium::Voice || !speaks {
+        return Err("only a call that was answered can be transferred".to_owned());
+    }
+    if to.is_empty() || to.len() > LONGEST_NUMBER {
+        return Err("this is no number".to_owned());
+    }
+    control_call(app, asking, interaction, (CallAction::Transfer, Some(to)), RINGS_FOR).await
+}
+
+async fn control_call(
+    app: &App,
+    asking: &Asking,
+    interaction: InteractionId,
+    (action, to): (CallAction, Option<String>),
+    limit: Duration,
+) -> Result<(), String> {
     let (login, sip_server) = origin(app, asking, interaction).await.map_err(internal)?;
     let dn = asking.desktop.dn.clone();
-    let control = CallControl { interaction, dn, action, by: login.clone() };
-    let outcome = app.hub.call_control(sip_server, control, app.config.control_timeout()).await;
+    let control = CallControl { interaction, dn, action, to: to.clone(), by: login.clone() };
+    let outcome = app.hub.call_control(sip_server, control, limit).await;
     let outcome = outcome.map_err(|error| match error {
         ControlError::Nobody => "no SIP server that can do this is linked".to_owned(),
         ControlError::TimedOut => "no answer in time".to_owned(),
         ControlError::Refused(why) => why,
     });
     let done = outcome.as_ref().err().map_or("done", String::as_str);
-    let details = serde_json::json!({ "action": action, "outcome": done });
+    let details = match to {
+        None => serde_json::json!({ "action": action, "outcome": done }),
+        Some(to) => serde_json::json!({ "action": action, "to": to, "outcome": done }),
+    };
     note(app, &login, "call.control", interaction, details).await.map_err(internal)?;
     outcome
 }

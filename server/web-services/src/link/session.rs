@@ -4,6 +4,7 @@ use super::{
     captures::Desktop,
     director::{Follow, Message, terms},
     hub::Membership,
+    lost_calls::Served,
     older,
     reports::{self, Reports},
     requests::{self, Asking},
@@ -40,6 +41,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// A message is taken by the network within this time.
 const SEND_LIMIT: Duration = Duration::from_secs(15);
+/// How often a SIP server is asked whether it is there, and the answer kept: so exactly its end is known.
+const NOTE_EVERY: Duration = Duration::from_secs(2);
 /// How often the other side is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// It is not when nothing came for so long.
@@ -83,7 +86,8 @@ pub async fn run(app: App, device: Device, socket: WebSocket) {
         app,
         device,
         socket,
-        heard: Instant::now(),
+        heard: (Instant::now(), Timestamp::now()),
+        served: Served::default(),
         protocol: PROTOCOL_VERSION,
         requests: Arc::new(Semaphore::new(MOST_REQUESTS)),
         reports: Reports::default(),
@@ -140,7 +144,9 @@ struct Link {
     app: App,
     device: Device,
     socket: WebSocket,
-    heard: Instant,
+    heard: (Instant, Timestamp),
+    /// A SIP server's word for its calls.
+    served: Served,
     /// What it speaks.
     protocol: u32,
     requests: Arc<Semaphore>,
@@ -187,6 +193,12 @@ impl Link {
         };
         let last = self.app.hub.leave(&membership);
         self.count();
+        // Its process ended now, or closed the link: it was there until then.
+        let ended_now = matches!(end, End::Closed | End::Network(_));
+        let there = if ended_now { Timestamp::now() } else { self.heard.1 };
+        if let Err(error) = self.served.note(&self.app, self.device.id, there).await {
+            tracing::warn!(%error, "the end of a SIP server's link could not be noted");
+        }
         if seat.is_some() {
             if last {
                 self.app.director.tell(Message::Down(self.device.id)).await;
@@ -207,6 +219,9 @@ impl Link {
     }
 
     async fn begin(&mut self, greeting: &Greeting, id: u64, now: Timestamp) -> Result<(), End> {
+        if self.is_sip_server() {
+            self.served = Served::open(&self.app, self.device.id).await?;
+        }
         self.welcome().await?;
         match &greeting.seat {
             None => self.configure().await,
@@ -234,8 +249,18 @@ impl Link {
 
     async fn welcome(&mut self) -> Result<(), End> {
         let terms = terms(&self.app.database).await?;
-        let policy = (self.device.kind == DeviceKind::Desktop).then_some(terms.policy);
-        self.send(&Down::Welcome { protocol: PROTOCOL_VERSION, policy, recipients: terms.recipients }).await
+        let protocol = PROTOCOL_VERSION;
+        let (policy, journalled) = if self.device.kind == DeviceKind::Desktop {
+            (Some(terms.policy), None)
+        } else {
+            let mut db = self.app.database.read().await?;
+            (None, Some(events::last_sequence(&mut db, self.device.id).await?))
+        };
+        self.send(&Down::Welcome { protocol, policy, recipients: terms.recipients, journalled }).await
+    }
+
+    fn is_sip_server(&self) -> bool {
+        self.device.kind == DeviceKind::SipServer
     }
 
     /// The configuration changed: it may have ended the session of who sits here.
@@ -261,6 +286,8 @@ impl Link {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut extensions = interval(EXTEND_EVERY);
         extensions.reset();
+        let mut notes = interval(NOTE_EVERY);
+        notes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shutdown = self.app.shutdown.clone();
         loop {
             tokio::select! {
@@ -276,13 +303,17 @@ impl Link {
                     None => self.configure().await?,
                 },
                 _ = pings.tick() => self.ping().await?,
+                _ = notes.tick(), if self.is_sip_server() => {
+                    self.served.note(&self.app, self.device.id, self.heard.1).await?;
+                    self.put(ws::Message::Ping(bytes::Bytes::new())).await?;
+                }
                 _ = extensions.tick() => self.extend(seat).await?,
             }
         }
     }
 
     async fn ping(&mut self) -> Result<(), End> {
-        if self.heard.elapsed() > SILENCE_LIMIT {
+        if self.heard.0.elapsed() > SILENCE_LIMIT {
             return Err(End::Silent);
         }
         self.reports.flush(&self.app, self.device.id).await?;
@@ -322,6 +353,10 @@ impl Link {
                 self.refuse("too many events in one message", false).await
             }
             Up::Events { entries } => self.accept(&entries).await,
+            Up::Calls { as_of, calls } if self.is_sip_server() => {
+                Ok(self.served.say(&self.app, self.device.id, as_of, calls).await?)
+            }
+            Up::Calls { .. } => self.refuse("only SIP servers serve calls", false).await,
             Up::ControlResult { request, error } => {
                 self.app.hub.answered(self.device.id, request, error);
                 Ok(())
@@ -407,14 +442,14 @@ impl Link {
         if !events.is_empty() {
             self.app.director.tell(Message::Events(events)).await;
         }
-        Ok(())
+        Ok(self.served.taken(&self.app, self.device.id, sequence).await?)
     }
 
     /// The next message of the device; `None`: it closed the link. Safe to drop at any await.
     async fn receive(&mut self) -> Result<Option<Up>, End> {
         loop {
             let Some(frame) = self.socket.recv().await else { return Ok(None) };
-            self.heard = Instant::now();
+            self.heard = (Instant::now(), Timestamp::now());
             match frame? {
                 ws::Message::Text(text) => match serde_json::from_str(&text) {
                     Ok(up) => return Ok(Some(up)),

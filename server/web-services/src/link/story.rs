@@ -21,6 +21,8 @@ pub struct Story {
     attached: BTreeMap<String, String>,
     /// DNs that take part.
     dns: BTreeSet<String>,
+    /// A DN that rings to take the place of a party.
+    joining: Option<String>,
     established: bool,
     /// Since when it is so far as it is.
     since: Option<Timestamp>,
@@ -48,7 +50,15 @@ impl Story {
                     self.since = Some(event.at);
                 }
             }
+            What::CallRinging { dn, .. } if self.established => self.joining = Some(dn.clone()),
             What::CallRinging { answerable, .. } => self.answerable |= answerable,
+            What::TransferFailed { .. } => self.joining = None,
+            What::CallTransferred { by, to, .. } => {
+                self.joining = None;
+                self.holders.remove(by);
+                let role = if self.from == *by { &mut self.from } else { &mut self.to };
+                role.clone_from(to);
+            }
             What::CallEstablished { parties } => {
                 self.dns =
                     parties.iter().filter(|party| party.is_dn).map(|party| party.number.clone()).collect();
@@ -75,7 +85,11 @@ impl Story {
                 self.voice = RecordingState::Recording;
                 self.paused = false;
             }
-            What::RecordingStopped { .. } => {
+            What::RecordingStopped { voice_only: true, .. } => {
+                self.voice = RecordingState::Off;
+                self.paused = false;
+            }
+            What::RecordingStopped { voice_only: false, .. } => {
                 self.voice = RecordingState::Off;
                 self.screens.clear();
                 (self.paused, self.stopped) = (false, true);
@@ -90,6 +104,7 @@ impl Story {
             What::InteractionAnnounced(announced) => self.announced(announced, event.at),
             What::CallEnded { .. }
             | What::InteractionEnded { .. }
+            | What::RecordingLost { .. }
             | What::RecordingOpened { .. }
             | What::SessionEnded(_) => {}
         }
@@ -107,8 +122,12 @@ impl Story {
 
     /// What the agent at a DN is shown of it; `None`: not theirs.
     pub fn view(&self, id: InteractionId, dn: &str, roles: &BTreeSet<PersonRole>) -> Option<InteractionView> {
-        if !self.dns.contains(dn) {
+        let joining = self.joining.as_deref() == Some(dn);
+        if !self.dns.contains(dn) && !joining {
             return None;
+        }
+        if joining && !self.dns.contains(dn) {
+            return Some(self.view_of_joining(id));
         }
         let voice = if self.medium == Medium::Voice { self.voice } else { RecordingState::Off };
         let screen = match self.screens.get(dn).copied().unwrap_or_default() {
@@ -129,6 +148,24 @@ impl Story {
             recording: self.recording_actions(voice, screen, roles),
             attached: self.attached.clone(),
         })
+    }
+
+    /// To whom it rings, nothing is shown but who calls: the phone takes or refuses it.
+    fn view_of_joining(&self, id: InteractionId) -> InteractionView {
+        InteractionView {
+            id,
+            medium: self.medium,
+            from: self.from.clone(),
+            to: self.joining.clone().unwrap_or_default(),
+            progress: Progress::Ringing,
+            since: self.since.or(self.began).unwrap_or(Timestamp(0)),
+            voice: RecordingState::Off,
+            screen: RecordingState::Off,
+            calls: Vec::new(),
+            holds: Vec::new(),
+            recording: Vec::new(),
+            attached: self.attached.clone(),
+        }
     }
 
     fn progress(&self) -> Progress {

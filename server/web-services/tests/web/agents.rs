@@ -5,7 +5,7 @@ use crate::{
     site::{PASSWORD, Site, answer},
 };
 use hindsight_link::Identity;
-use hindsight_model::event::What;
+use hindsight_model::event::{CallParty, What};
 use hindsight_store::{agent_states, desktops};
 use hindsight_wire::{
     CaptureId, InteractionId, PersonId, RecordingId, Timestamp,
@@ -16,6 +16,7 @@ use hindsight_wire::{
     component::RecordingAction,
     enrolment::DeviceKind,
     link::{Down, PROTOCOL_VERSION, Up},
+    manifest::Party,
 };
 use serde_json::json;
 
@@ -208,6 +209,54 @@ async fn call_control_goes_to_the_sip_server_for_own_calls_only_and_is_answered_
     }
     // Nobody answers: the agent is told so, in time.
     assert_eq!(ask(&mut link, 5, hold(call)).await.as_deref(), Some("no answer in time"));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_transfer_goes_to_the_sip_server_with_its_number_and_ends_the_call_at_the_desktop() {
+    let site = Site::start().await;
+    let (sip, desktop) = (site.device(DeviceKind::SipServer).await, site.device(DeviceKind::Desktop).await);
+    let mut sip = Link::component(&site, &sip).await;
+    let (token, _) = token(&site, &desktop).await;
+    let mut link = linked(&site, &desktop, &token, None).await;
+    step(&mut link).await;
+    let call = InteractionId::new();
+    let transfer = |to: &str| AgentAction::Transfer { interaction: call, to: to.into() };
+    let strange = ask(&mut link, 1, transfer("1002")).await;
+    assert_eq!(strange.as_deref(), Some("this is not one of your interactions"));
+    sip.events(1, &[offered(call)]).await;
+    interaction(&mut link, |view| view.progress == Progress::Ringing).await;
+    let early = ask(&mut link, 2, transfer("1002")).await;
+    assert_eq!(early.as_deref(), Some("only a call that was answered can be transferred"));
+    sip.events(2, &[established(call)]).await;
+    interaction(&mut link, |view| view.progress == Progress::Established).await;
+    for number in ["", &"1".repeat(65)] {
+        assert_eq!(ask(&mut link, 3, transfer(number)).await.as_deref(), Some("this is no number"));
+    }
+    link.send(&Up::Request { request: 4, action: transfer("1002") }).await;
+    let Down::CallControl { request: asked, control } = sip.next().await else { panic!("not asked") };
+    assert_eq!((control.interaction, control.dn.as_str(), control.by.as_str()), (call, "1001", "ann"));
+    assert_eq!((control.action, control.to.as_deref()), (CallAction::Transfer, Some("1002")));
+    let transferred = What::CallTransferred {
+        by: "1001".into(),
+        to: "1002".into(),
+        attended: false,
+        record_voice: vec![],
+        record_screen: vec![],
+        consultation: None,
+    };
+    let parties = vec![CallParty { number: "1002".into(), role: Party::Agent, is_dn: true }];
+    let joined = event(call, What::CallEstablished { parties });
+    sip.events(3, &[event(call, transferred), joined]).await;
+    sip.send(&Up::ControlResult { request: asked, error: None }).await;
+    interaction(&mut link, |view| view.progress == Progress::Ended).await;
+    loop {
+        if let Down::Answer { request: 4, error } = link.first().await {
+            break assert_eq!(error, None);
+        }
+    }
+    let after = ask(&mut link, 5, transfer("1003")).await;
+    assert_eq!(after.as_deref(), Some("this is not one of your interactions"));
     site.stop().await;
 }
 

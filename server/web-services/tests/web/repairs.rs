@@ -1,11 +1,16 @@
 //! Recordings that a crash cut, repaired through a real crypto server.
 
-use crate::{recorder, site::Site};
+use crate::{
+    links::{Link, ended, established, event, offered},
+    recorder,
+    site::Site,
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use hindsight_model::event::What;
 use hindsight_recording_processor::repair::RecoveryRecord;
 use hindsight_seal::verify_detached;
 use hindsight_store::{ObjectKey, ObjectKind, ObjectStore, recordings, repairs};
-use hindsight_wire::{InteractionId, Timestamp, enrolment::DeviceKind};
+use hindsight_wire::{CaptureId, InteractionId, RecordingId, Timestamp, enrolment::DeviceKind};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
@@ -75,5 +80,29 @@ async fn what_cannot_be_repaired_goes_to_the_failed_list_with_its_reason() {
     assert!(seen["mediaFiles"][0]["failure"].as_str().unwrap().contains("crypto server refuses"), "{seen}");
     let list = repairs::failed(&mut site.database.read().await.unwrap(), 10).await.unwrap();
     assert_eq!(list[0].recording, swapped.id);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_recording_of_which_nothing_survived_has_failed_at_once_with_its_reason() {
+    let mut site = Site::start().await;
+    site.start_processor();
+    let (sip, media) = (site.device(DeviceKind::SipServer).await, site.device(DeviceKind::MediaServer).await);
+    let (mut sip, mut media) = (Link::component(&site, &sip).await, Link::component(&site, &media).await);
+    let (call, recording) = (InteractionId::new(), RecordingId::new());
+    sip.events(1, &[offered(call), established(call)]).await;
+    media.events(1, &[event(call, What::RecordingOpened { recording, capture: CaptureId::new() })]).await;
+    let sue = site.signed_in("sue").await;
+    let file = |call: &Value| (call["voice"].clone(), call["mediaFiles"][0]["state"].clone());
+    site.until(&sue, &call.to_string(), |call| file(call) == (json!("pending"), json!("recording"))).await;
+    let reason = "nothing of a recording survived a crash of the media server".to_owned();
+    media.events(2, &[event(call, What::RecordingLost { recording, reason: reason.clone() })]).await;
+    sip.events(3, &[ended(call)]).await;
+    let failed = (json!("missing"), json!("failed"));
+    let seen = site.until(&sue, &call.to_string(), |call| file(call) == failed).await;
+    assert_eq!(
+        (&seen["mediaFiles"][0]["failure"], &seen["gaps"][0]["reason"]),
+        (&json!(reason), &json!(reason))
+    );
     site.stop().await;
 }

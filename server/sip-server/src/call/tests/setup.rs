@@ -69,7 +69,7 @@ fn of_several_contacts_the_first_to_answer_wins() {
 #[test]
 fn refusals_reach_the_caller_as_what_they_mean() {
     for (status, expected, ended) in [
-        (486, 486, "ended Refused 1002"),
+        (486, 486, "ended Busy 1002"),
         (603, 603, "ended Refused 1002"),
         (480, 480, "ended NoAnswer -"),
         (404, 404, "ended NotFound -"),

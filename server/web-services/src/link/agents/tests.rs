@@ -308,3 +308,44 @@ fn nobody_sees_the_interactions_of_another_dn() {
     );
     assert_eq!(agents.shown(device, other), None);
 }
+
+#[test]
+fn a_transferred_call_rings_at_the_next_desktop_and_leaves_the_first() {
+    let mut agents = Agents::default();
+    let (first, second) = (DeviceId::new(), DeviceId::new());
+    for (device, dn, link) in [(first, "1001", 1), (second, "1002", 2)] {
+        up(&mut agents, device, &seat(dn), link, None);
+    }
+    let call = InteractionId::new();
+    let mut after = |what: What| {
+        agents.events(&[event(call, what)], NOW);
+        [first, second].map(|device| agents.shown(device, call).cloned())
+    };
+    after(offered("1001"));
+    after(established("1001"));
+    let rings = || What::CallRinging { dn: "1002".into(), answerable: false };
+    let [speaks, ringing] = after(rings()).map(Option::unwrap);
+    assert_eq!((speaks.progress, ringing.progress), (Progress::Established, Progress::Ringing));
+    assert_eq!((ringing.from.as_str(), ringing.to.as_str()), ("0701", "1002"));
+    assert!(ringing.calls.is_empty() && ringing.recording.is_empty(), "it is not theirs yet");
+    let failed = What::TransferFailed { by: "1001".into(), to: "1002".into(), status: 486 };
+    let [speaks, ringing] = after(failed);
+    assert!(speaks.is_some() && ringing.is_none());
+    after(rings());
+    after(What::RecordingStarted { capture: CaptureId::new(), by: "full-time".into() });
+    after(What::RecordingStopped { by: "transfer".into(), voice_only: true });
+    let transferred = What::CallTransferred {
+        by: "1001".into(),
+        to: "1002".into(),
+        attended: false,
+        record_voice: vec!["1002".into()],
+        record_screen: vec![],
+        consultation: None,
+    };
+    after(transferred);
+    let [left, joined] = after(established("1002"));
+    assert_eq!(left, None);
+    let joined = joined.unwrap();
+    assert_eq!((joined.progress, joined.to.as_str()), (Progress::Established, "1002"));
+    assert_eq!(joined.voice, RecordingState::Off);
+}

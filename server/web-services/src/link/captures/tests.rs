@@ -106,10 +106,32 @@ fn a_stop_by_a_person_ends_the_screens_too_and_a_start_brings_them_back() {
     let (mut captures, call) = (Captures::default(), InteractionId::new());
     captures.desktop_up(DeviceId::new(), desktop("1001"));
     captures.events(&[offered(call, &["1001"]), established(call, "1001")], NOW);
-    let stopped = event(call, What::RecordingStopped { by: "ann".into() });
+    let stopped = event(call, What::RecordingStopped { by: "ann".into(), voice_only: false });
     assert_eq!(told(captures.events(&[stopped], NOW)), ["stop"]);
     let started = event(call, What::RecordingStarted { capture: CaptureId::new(), by: "ann".into() });
     assert_eq!(told(captures.events(&[started], NOW)), ["start"]);
+}
+
+#[test]
+fn a_transfer_ends_the_screen_of_who_left_and_begins_that_of_who_joined() {
+    let (mut captures, call) = (Captures::default(), InteractionId::new());
+    captures.desktop_up(DeviceId::new(), desktop("1001"));
+    captures.desktop_up(DeviceId::new(), desktop("1002"));
+    captures.events(&[offered(call, &["1001"]), established(call, "1001")], NOW);
+    let stopped = event(call, What::RecordingStopped { by: "transfer".into(), voice_only: true });
+    assert!(captures.events(&[stopped], NOW).is_empty(), "the voice only");
+    let transferred = What::CallTransferred {
+        by: "1001".into(),
+        to: "1002".into(),
+        attended: true,
+        record_voice: vec![],
+        record_screen: vec!["1002".into()],
+        consultation: Some(InteractionId::new()),
+    };
+    let mut outputs = told(captures.events(&[event(call, transferred), established(call, "1002")], NOW));
+    outputs.sort();
+    assert_eq!(outputs, ["start", "stop"]);
+    assert_eq!(told(captures.events(&[ended(call)], NOW)), ["stop"]);
 }
 
 #[test]
