@@ -3,7 +3,7 @@
 //! `HINDSIGHT_WEB_SERVICES__SINGLE_SIGN_ON__CLIENT_SECRET`), which goes before the file.
 
 use crate::{data_directory::DataDirectory, logging::LogSettings};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use figment::{
     Figment,
     providers::{Env, Format, Toml},
@@ -64,7 +64,7 @@ impl Settings {
             .merge(Toml::file_exact(&path))
             .merge(environment())
             .extract()
-            .with_context(|| format!("settings: {}", path.display()))?;
+            .map_err(|error| refused(&path, error))?;
         if let Some(fault) = settings.fault() {
             bail!("settings: {}: {fault}", path.display());
         }
@@ -146,6 +146,32 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
+/// What cannot be read, and where it stands: each in a line of its own.
+fn refused(path: &Path, errors: figment::Error) -> anyhow::Error {
+    let told = errors.into_iter().map(|error| {
+        let variable = error.metadata.as_ref().is_some_and(|from| from.source.is_none());
+        let (kind, key) = (expected(&error.kind), error.path.join("."));
+        match variable {
+            true => format!("environment variable for {key}: {kind}"),
+            false if key.is_empty() => format!("{}: {kind}", path.display()),
+            false => format!("{}: {key}: {kind}", path.display()),
+        }
+    });
+    anyhow::anyhow!("settings: {}", told.collect::<Vec<_>>().join("; "))
+}
+
+/// Types by what may be written, not by their names in the program.
+fn expected(kind: &figment::error::Kind) -> String {
+    let whole = "a whole number, 0 or more";
+    let text = kind.to_string();
+    match text.rsplit_once("expected ") {
+        Some((before, "usize" | "u64")) => format!("{before}expected {whole}"),
+        Some((before, "u32")) => format!("{before}expected {whole}, at most {}", u32::MAX),
+        Some((before, "u16")) => format!("{before}expected {whole}, at most {}", u16::MAX),
+        _ => text,
+    }
+}
+
 /// Variables with a section (`HINDSIGHT_LOG__FILTER`) and the three without; others that begin alike are not ours.
 fn environment() -> Env {
     Env::prefixed(PREFIX)
@@ -189,6 +215,18 @@ mod tests {
         let (_directory, data) = data_with("[sip-server]\nlisten_adress = \"0.0.0.0:5060\"\n");
         let error = format!("{:#}", Settings::load(&data).err().unwrap());
         assert!(error.contains("listen_adress"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_with_file_key_and_what_may_be_written() {
+        let (directory, data) = data_with("[sip-server]\nmax_calls = \"many\"\n");
+        let error = format!("{:#}", Settings::load(&data).err().unwrap());
+        let file = directory.path().join("hindsight.toml");
+        assert!(
+            error.starts_with(&format!("settings: {}: sip-server.max_calls: ", file.display())),
+            "{error}"
+        );
+        assert!(error.ends_with("expected a whole number, 0 or more"), "{error}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ use std::{
 
 /// The server answers within this time.
 const ANSWERS: Duration = Duration::from_secs(10);
+/// A transfer it answers when somebody has taken the call, or nobody did: it gives up after 90 s itself.
+const TRANSFERS: Duration = Duration::from_secs(95);
 /// What is said of a request that finds no link, or loses it.
 const NO_LINK: &str = "the server cannot be reached";
 /// A voice that could not be paused is asked for again after so long.
@@ -404,7 +406,8 @@ impl Pauses {
         let request = self.next_request;
         self.next_request += 1;
         let full = self.requests.len() >= UNDER_WAY;
-        self.requests.insert(request, Request { what, ask, until: around.up + ANSWERS });
+        let within = if matches!(action, AgentAction::Transfer { .. }) { TRANSFERS } else { ANSWERS };
+        self.requests.insert(request, Request { what, ask, until: around.up + within });
         if around.asks && !full {
             around.actions.push(Action::Request { request, action });
         } else {

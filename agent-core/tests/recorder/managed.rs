@@ -198,7 +198,7 @@ fn record(display: &Display, desktop: &Desktop, policy: impl FnOnce(&mut Capture
     rig.wait_part();
     desktop.handle();
     let (recorded, _) = rig.finish_one();
-    assert!(recorded.manifest.notes.is_empty(), "{:?}", recorded.manifest.notes);
+    assert!(recorded.notes().is_empty(), "{:?}", recorded.notes());
     Video::decode(&recorded.mp4)
 }
 

@@ -177,7 +177,7 @@ fn record(display: &Display, seconds: u64, policy: impl FnOnce(&mut CapturePolic
     rig.wait_part();
     std::thread::sleep(Duration::from_secs(seconds));
     let (recorded, _) = rig.finish_one();
-    assert!(recorded.manifest.notes.is_empty(), "{:?}", recorded.manifest.notes);
+    assert!(recorded.notes().is_empty(), "{:?}", recorded.notes());
     Video::decode(&recorded.mp4)
 }
 

@@ -38,6 +38,14 @@ pub struct Recorded {
     pub mp4: Vec<u8>,
 }
 
+impl Recorded {
+    /// What is noted of it. On a busy machine pictures are dropped, and told so: what is there must hold all the same.
+    pub fn notes(&self) -> Vec<&str> {
+        let texts = self.manifest.notes.iter().map(|note| note.text.as_str());
+        texts.filter(|text| !text.contains("pictures dropped")).collect()
+    }
+}
+
 impl Rig {
     pub fn start(display: &Display, change: impl FnOnce(&mut RunJob)) -> Self {
         let directory = tempfile::tempdir().unwrap();

@@ -57,17 +57,24 @@ pub fn each_other(findings: &mut Findings, settings: &Settings) {
         let asked = settings.sip_server.resource_manager;
         if hears(manager, asked) {
             findings.add(Level::Ok, "resource manager", &format!("the SIP server asks {asked}"));
+        } else if !asked.ip().is_loopback() && asked.ip() != manager.ip() {
+            let text =
+                format!("the SIP server asks {asked}, which is not the one of this process ({manager})");
+            findings.add(Level::Warn, "resource manager", &text);
         } else {
             let text = format!(
                 "the SIP server asks {asked} (sip-server.resource_manager), and it listens at {manager} (resource-manager.listen): no call will go through"
             );
-            findings.add(Level::Warn, "resource manager", &text);
+            findings.add(Level::Fail, "resource manager", &text);
         }
     }
     if has(Role::ResourceManager) && has(Role::MediaServer) {
         let pool = settings.resource_manager.pool.iter().map(|member| member.address);
         let pool: Vec<SocketAddr> = pool.collect();
-        if pool.iter().any(|asked| hears(media, *asked)) {
+        if pool.is_empty() {
+            let text = "resource-manager.pool names no media server: no call will go through";
+            findings.add(Level::Fail, "pool", text);
+        } else if pool.iter().any(|asked| hears(media, *asked)) {
             findings.add(Level::Ok, "pool", &format!("{} media server(s), this one among them", pool.len()));
         } else {
             let text = format!("resource-manager.pool does not name this media server ({media})");

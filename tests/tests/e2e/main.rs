@@ -42,4 +42,5 @@ mod spool_faults;
 mod survival;
 mod torture;
 mod transfer;
+mod transfer_window;
 mod wayland;

@@ -810,6 +810,8 @@ export interface components {
             eventHistory: components["schemas"]["EventView"][];
             gaps: components["schemas"]["GapView"][];
             mediaFiles: components["schemas"]["MediaFile"][];
+            /** @description Recordings of it that are not this person's to see or hear: what went on without them after a transfer. */
+            withheld: number;
         };
         /** @description A page of interactions. */
         InteractionPage: {

@@ -146,6 +146,20 @@ try {
   expect('voice and screen are paused', (await page.getByText(': paused').count()) === 2);
   await page.getByRole('button', { name: 'Resume recording' }).press('Enter');
   await page.getByRole('button', { name: 'Pause recording' }).waitFor();
+  // A transfer: refused, given up, done.
+  await page.getByRole('button', { name: 'Transfer…' }).press('Enter');
+  expect('the focus is in the field', await page.evaluate(() => document.activeElement?.matches('.transfer input')));
+  await page.keyboard.type('999');
+  await page.keyboard.press('Enter');
+  expect('a refused transfer says why', (await page.getByRole('alert').innerText()).includes('404'));
+  name = `${name}-transfer`;
+  await look();
+  await page.getByLabel('Number to transfer to').press('Escape');
+  expect('the focus goes back', await page.evaluate(() => document.activeElement?.textContent === 'Transfer…'));
+  await page.keyboard.press('Enter');
+  await page.getByLabel('Number to transfer to').fill('1003');
+  await page.keyboard.press('Enter');
+  await page.getByText('Nothing at the moment.').waitFor();
   await page.keyboard.press('Alt+3');
   await page.getByRole('heading', { name: 'Health' }).waitFor();
   await page.keyboard.press('Alt+4');

@@ -86,6 +86,7 @@ export type Ask =
   | { do: 'enrol'; string: string }
   | { do: 'agent'; ask: 'state'; ready: boolean; reason?: string }
   | { do: 'agent'; ask: 'call'; interaction: string; action: CallAction }
+  | { do: 'agent'; ask: 'transfer'; interaction: string; to: string }
   | { do: 'agent'; ask: 'recording'; interaction: string; action: RecordingAction; reason: string }
   | { do: 'history'; cursor?: string }
   | { do: 'play'; interaction: string }

@@ -7,6 +7,7 @@ use hindsight_sip::{
     digest::{Algorithm, DigestServer, Ha1, Realm},
     message::{Frame, StreamFramer, multipart},
     parse_datagram, proxy,
+    refer::{ReferTo, Replaces, wants_notifications},
     rfc4475::capabilities,
     sdp,
 };
@@ -22,7 +23,8 @@ const SIP_WORDS: &[&[u8]] = &[
     b"Call-ID: ", b"Content-Length: 0", b"Content-Length: 99999999999999999999", b"l: -1", b"Content-Type: multipart/mixed;boundary=b",
     b"--b", b"Route: <sip:a;lr>", b"Record-Route: ", b"Contact: *", b"Expires: 4294967296", b"Max-Forwards: 0",
     b"Authorization: Digest username=\"a\", realm=\"pbx\", nonce=\"00\", uri=\"sip:a\", response=\"0\", qop=auth, nc=00000001, cnonce=\"x\"",
-    b";lr", b";tag=", b";rport", b"%00", b"[::1]", b"\"", b"<", b">", b";", b",", b"=", b"@",
+    b"Refer-To: <sip:1002@192.0.2.1>", b"?Replaces=c%3Bto-tag%3D1%3Bfrom-tag%3D2", b"Replaces: c;to-tag=1;from-tag=0;early-only",
+    b"REFER ", b"Refer-Sub: false", b";method=INVITE", b"%3B", b"%3D", b";lr", b";tag=", b";rport", b"%00", b"[::1]", b"\"", b"<", b">", b";", b",", b"=", b"@",
 ];
 
 /// The published torture messages and one of each kind that the product exchanges.
@@ -36,6 +38,11 @@ fn sip_inputs() -> Vec<Vec<u8>> {
     for method in ["INVITE", "REGISTER", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE"] {
         inputs.push(message(method, "application/sdp", DESCRIPTIONS[0]));
     }
+    let asked = "Refer-To: <sip:1002@192.0.2.1?Replaces=c2%40192.0.2.8%3Bto-tag%3Da%3Bfrom-tag%3Db>\r\nRefer-Sub: true\r\n\
+                 Replaces: c3;to-tag=1;from-tag=2;early-only\r\nContact:";
+    let refer = String::from_utf8_lossy(&message("REFER", "message/sipfrag", "SIP/2.0 100 Trying\r\n"))
+        .replace("Contact:", asked);
+    inputs.push(refer.into_bytes());
     let metadata = format!(
         "--b\r\nContent-Type: application/sdp\r\n\r\n{}\r\n--b\r\nContent-Type: application/rs-metadata+xml\r\n\r\n{}\r\n--b--\r\n",
         DESCRIPTIONS[2], METADATA[0]
@@ -141,6 +148,21 @@ fn sip(bytes: &[u8]) {
 
 fn read(request: &Request) {
     let _ = (request.routes(), request.expires(), request.uri.user());
+    let _ = wants_notifications(&request.headers);
+    if let Ok(asked) = ReferTo::of(&request.headers) {
+        assert!(
+            asked.uri.as_sip().is_none_or(|uri| uri.headers.is_none()),
+            "headers of a Refer-To that would be sent on"
+        );
+    }
+    if let Ok(Some(field)) = request.headers.single("Replaces")
+        && let Ok(replaces) = Replaces::parse(field)
+    {
+        assert!(
+            !replaces.dialog.call_id.is_empty() && !replaces.dialog.local_tag.is_empty(),
+            "a dialog without a name"
+        );
+    }
     for part in request.parts() {
         describe(&part.body);
     }

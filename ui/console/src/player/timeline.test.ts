@@ -7,7 +7,7 @@ const file = (over: Partial<MediaFile>): MediaFile => ({
 });
 const detail = (mediaFiles: MediaFile[], durationMs: number | null = null): InteractionDetail => ({
   id: 'i', startTime: '2026-01-01T00:00:00Z', durationMs, medium: 'voice', callerPhoneNumber: '', dialedPhoneNumber: '', agents: [], state: 'ended',
-  voice: 'complete', screen: 'complete', recovered: false, paused: false, mediaFiles, gaps: [], eventHistory: [],
+  voice: 'complete', screen: 'complete', recovered: false, paused: false, mediaFiles, withheld: 0, gaps: [], eventHistory: [],
 });
 
 test('only what can be replayed is on the timeline, in order', () => {

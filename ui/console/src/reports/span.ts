@@ -30,6 +30,11 @@ export function part(start: string, per: string, manyDays: boolean, twice = fals
   return manyDays ? `${day}, ${time}` : time;
 }
 
+/** The parts that have begun: what is still to come has no figures. */
+export function begun<Row extends { start: string }>(rows: Row[], now = Date.now()): Row[] {
+  return rows.filter((row) => Date.parse(row.start) <= now);
+}
+
 /** Starts whose hour the clocks show twice: only the offset tells them apart. */
 export function repeated(starts: string[]): Set<string> {
   const seen = new Map<string, string>();

@@ -88,7 +88,10 @@ function act(status: Status, ask: Extract<Ask, { do: 'agent' }>, now: string) {
   }
   const interaction = status.interactions.find((one) => one.id === ask.interaction);
   if (!interaction) throw new Error('This interaction is over.');
-  if (ask.ask === 'call') call(status, interaction, ask.action, now);
+  if (ask.ask === 'transfer') {
+    if (ask.to === '999') throw new Error('Nobody is there: 404 Not Found.');
+    status.interactions = status.interactions.filter((one) => one !== interaction);
+  } else if (ask.ask === 'call') call(status, interaction, ask.action, now);
   else record(interaction, ask.action);
   const states = status.interactions.flatMap((one) => [one.voice, one.screen]);
   status.tray = states.includes('paused') ? 'paused' : states.includes('recording') ? 'recording' : 'idle';

@@ -43,6 +43,10 @@ export const de: Words = {
   interactions: {
     title: 'Laufende Vorgänge', none: 'Im Moment nichts.', noneText: 'Anrufe, Chats und anderes erscheinen hier von selbst.',
     from: 'Von', to: 'An', voice: 'Sprache', screen: 'Bildschirm', controls: 'Anruf', recordingControls: 'Aufnahme',
+    transfer: {
+      open: 'Weitergeben …', to: 'Nummer, an die weitergegeben wird', go: 'Weitergeben', close: 'Schließen', calling: (number: string) => `${number} wird gerufen …`,
+      hint: 'Sie bleiben im Gespräch, bis dort jemand annimmt.',
+    },
     pauseHint: 'Anhalten betrifft Sprache und Bildschirm zugleich.',
     holds: {
       agent: 'Sie halten den Anruf.', 'agents-phone': 'Sie halten den Anruf am Telefon: dort holen Sie ihn zurück.',

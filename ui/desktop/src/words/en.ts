@@ -56,6 +56,10 @@ export const en = {
   interactions: {
     title: 'Current interactions', none: 'Nothing at the moment.', noneText: 'Calls, chats and other work appear here by themselves.',
     from: 'From', to: 'To', voice: 'Voice', screen: 'Screen', controls: 'Call', recordingControls: 'Recording',
+    transfer: {
+      open: 'Transfer…', to: 'Number to transfer to', go: 'Transfer', close: 'Close', calling: (number: string) => `Calling ${number}…`,
+      hint: 'You stay in the call until somebody answers there.',
+    },
     pauseHint: 'Pausing stops voice and screen together.',
     holds: {
       agent: 'You put the call on hold.', 'agents-phone': 'You put the call on hold at your phone: take it back there.',
