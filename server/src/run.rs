@@ -9,6 +9,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use hindsight_model::Role;
+use hindsight_web_services::telemetry;
 use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
@@ -51,6 +52,10 @@ pub async fn run(settings: Settings, data: DataDirectory, asked: Vec<Role>) -> a
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let started = Instant::now();
+    if wanted.contains(&Role::WebServices) {
+        // Before any role counts what it found at its start.
+        telemetry::recorder();
+    }
     let roles = Roles::new(settings, data, &wanted).await?;
     let (failed, mut failures) = mpsc::channel(Role::ALL.len());
     let mut running = Vec::new();

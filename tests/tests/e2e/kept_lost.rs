@@ -47,6 +47,8 @@ async fn a_call_that_nobody_kept_ends_when_its_sip_server_is_back_and_what_was_r
             && media(call, "screen").first().is_some_and(arrived)
     };
     let call = console.wait_for(CUSTOMER_DN, Duration::from_secs(40), gathered).await?;
+    let counted = String::from_utf8(console.bytes("/metrics").await?)?;
+    ensure!(counted.contains("hindsight_sip_kept_damaged_total 1"), "the loss is not counted: {counted}");
     let ends = ends(&call);
     ensure!(ends.len() == 1 && ends[0].0 == "the call ended: sip server lost", "{call:#}");
     ensure!(*ends[0].1 <= *killed.to_string(), "it ended at {}, later than {killed}", ends[0].1);
