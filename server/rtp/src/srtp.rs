@@ -1,11 +1,11 @@
-//! Opening of what a party protected (SRTP: RFC 3711, RFC 6188, RFC 7714) with the master key that it gave.
+//! Opening of what a party protected (SRTP and SRTCP: RFC 3711, RFC 6188, RFC 7714) with the master key that it gave.
 //!
 //! Only receiving, and from any moment on: a recording that begins in the middle of a call does not know how often the
 //! sequence number has rolled over, which both ends count since the call's start. The first packets are therefore tried
 //! with one count after another; the authentication tag says which it was.
 //!
-//! Deliberately absent: sending, SRTCP, master key indexes, re-keying by packet count, a replay window (the sequence
-//! accounting counts a packet that comes again as a duplicate).
+//! Deliberately absent: sending, master key indexes, re-keying by packet count, a replay window (the sequence accounting
+//! counts a packet that comes again as a duplicate; reports that come again change no figure for the worse).
 
 use crate::packet::{self, PacketError};
 use aes::{
@@ -26,6 +26,12 @@ const MOST_SOURCES: usize = 8;
 /// Octets of the salt of the key derivation.
 const SALT: usize = 14;
 const GCM_TAG: usize = 16;
+/// Octets of RTCP's head that stay in the clear.
+const CONTROL_HEADER: usize = 8;
+/// Octets of the tag of protected RTCP in counter mode: never a shorter one (RFC 4568 6.2).
+const CONTROL_TAG: usize = 10;
+/// Octets of the flag "encrypted" and the index of a protected RTCP packet.
+const CONTROL_INDEX: usize = 4;
 
 /// Why a packet was not opened. Always the sender's fault, or that of who stands between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +59,8 @@ pub enum Protection {
 /// One party's key, and the sources that use it.
 pub struct Receiver {
     session: Session,
+    /// For RTCP.
+    control: Session,
     sources: Vec<Source>,
     /// Packets in a row that no count opened.
     failed: u32,
@@ -106,24 +114,31 @@ impl Receiver {
     pub fn new(protection: Protection, master_key: &[u8], master_salt: &[u8]) -> Option<Self> {
         let mut salt = [0; SALT];
         salt.get_mut(..master_salt.len())?.copy_from_slice(master_salt);
-        let derive = |label, length| derive(master_key, &salt, label, length);
-        let session = match protection {
-            Protection::CounterMode { tag } => Session::CounterMode {
-                key: derive(0, master_key.len())?,
-                mac: Box::new(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &derive(1, 20)?)),
-                salt: derive(2, SALT)?.as_slice().try_into().ok()?,
-                tag,
-            },
-            Protection::Gcm => {
-                let algorithm = if master_key.len() == 16 { &aead::AES_128_GCM } else { &aead::AES_256_GCM };
-                let key = aead::UnboundKey::new(algorithm, &derive(0, master_key.len())?).ok()?;
-                Session::Gcm {
-                    key: Box::new(aead::LessSafeKey::new(key)),
-                    salt: derive(2, 12)?.as_slice().try_into().ok()?,
-                }
-            }
+        let control = match protection {
+            Protection::CounterMode { .. } => Protection::CounterMode { tag: CONTROL_TAG },
+            Protection::Gcm => Protection::Gcm,
         };
-        Some(Self { session, sources: Vec::new(), failed: 0, scratch: Zeroizing::new(Vec::new()) })
+        Some(Self {
+            session: Session::derive(protection, master_key, &salt, 0)?,
+            control: Session::derive(control, master_key, &salt, 3)?,
+            sources: Vec::new(),
+            failed: 0,
+            scratch: Zeroizing::new(Vec::new()),
+        })
+    }
+
+    /// The RTCP packets that were protected together (RFC 3711 3.4, RFC 7714 9), until the next call.
+    pub fn open_control(&mut self, bytes: &[u8]) -> Result<&[u8], SrtpError> {
+        if bytes.len() < CONTROL_HEADER {
+            return Err(PacketError::Short.into());
+        }
+        if bytes[0] >> 6 != 2 {
+            return Err(PacketError::Version.into());
+        }
+        match self.control.open_control(bytes, &mut self.scratch) {
+            Some(()) => Ok(&self.scratch),
+            None => Err(SrtpError::NotAuthentic),
+        }
     }
 
     /// The RTP packet that was protected, until the next call.
@@ -165,6 +180,71 @@ impl Receiver {
 }
 
 impl Session {
+    /// The session's keys by their labels (RFC 3711 4.3.2): key, authentication and salt from `first` on.
+    fn derive(
+        protection: Protection,
+        master_key: &[u8],
+        master_salt: &[u8; SALT],
+        first: u8,
+    ) -> Option<Self> {
+        let derive = |label, length| derive(master_key, master_salt, first + label, length);
+        Some(match protection {
+            Protection::CounterMode { tag } => Self::CounterMode {
+                key: derive(0, master_key.len())?,
+                mac: Box::new(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &derive(1, 20)?)),
+                salt: derive(2, SALT)?.as_slice().try_into().ok()?,
+                tag,
+            },
+            Protection::Gcm => {
+                let algorithm = if master_key.len() == 16 { &aead::AES_128_GCM } else { &aead::AES_256_GCM };
+                let key = aead::UnboundKey::new(algorithm, &derive(0, master_key.len())?).ok()?;
+                Self::Gcm {
+                    key: Box::new(aead::LessSafeKey::new(key)),
+                    salt: derive(2, 12)?.as_slice().try_into().ok()?,
+                }
+            }
+        })
+    }
+
+    /// Opens RTCP, at least its head long, into `out`; `None` when the tag is not of this key.
+    fn open_control(&self, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        out.clear();
+        match self {
+            Self::CounterMode { key, salt, mac, tag } => {
+                let (signed, theirs) = bytes.split_at_checked(bytes.len().checked_sub(*tag)?)?;
+                let (packet, index) = signed.split_last_chunk::<CONTROL_INDEX>()?;
+                let body = packet.len().checked_sub(CONTROL_HEADER)?;
+                if !bool::from(hmac::sign(mac, signed).as_ref()[..*tag].ct_eq(theirs)) {
+                    return None;
+                }
+                out.extend_from_slice(packet);
+                let (is_encrypted, index) = control_index(*index);
+                let mut iv = [0; 16];
+                iv[..SALT].copy_from_slice(salt);
+                xor(&mut iv[4..8], &bytes[4..8]);
+                xor(&mut iv[10..14], &index);
+                let clear = out.len() - body;
+                (!is_encrypted || keystream(key, &iv, &mut out[clear..])).then_some(())
+            }
+            Self::Gcm { key, salt } => {
+                let (packet, word) = bytes.split_last_chunk::<CONTROL_INDEX>()?;
+                let end = packet.len().checked_sub(GCM_TAG).filter(|end| *end >= CONTROL_HEADER)?;
+                let (is_encrypted, index) = control_index(*word);
+                let mut nonce = *salt;
+                xor(&mut nonce[2..6], &bytes[4..8]);
+                xor(&mut nonce[8..12], &index);
+                out.extend_from_slice(packet);
+                // Not encrypted, all of it is what is only authenticated.
+                let (head, body) = out.split_at_mut(if is_encrypted { CONTROL_HEADER } else { end });
+                let aad = [&*head, &word[..]].concat();
+                let nonce = aead::Nonce::assume_unique_for_key(nonce);
+                let opened = key.open_in_place(nonce, aead::Aad::from(aad), body).is_ok();
+                out.truncate(end);
+                opened.then_some(())
+            }
+        }
+    }
+
     /// Opens into `out`; false when the tag is not of this key and count.
     fn open(&self, bytes: &[u8], header: usize, rollovers: u32, out: &mut Vec<u8>) -> bool {
         out.clear();
@@ -205,6 +285,12 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a protected RTCP packet is encrypted, and its index.
+fn control_index([first, rest @ ..]: [u8; CONTROL_INDEX]) -> (bool, [u8; CONTROL_INDEX]) {
+    let [second, third, fourth] = rest;
+    (first & 0x80 != 0, [first & 0x7f, second, third, fourth])
 }
 
 fn xor(target: &mut [u8], with: &[u8]) {

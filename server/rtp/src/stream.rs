@@ -7,6 +7,7 @@
 use crate::{
     packet::Packet,
     quality::{Jitter, Quality},
+    rtcp::SenderReport,
     sequence::{Sequence, Verdict},
     timeline::{JUMP_US, Timeline},
 };
@@ -175,6 +176,20 @@ impl Stream {
     /// RTP clock rate, Hz.
     pub fn clock_rate(&self) -> u32 {
         self.clock_rate
+    }
+
+    /// The source that is heard.
+    pub fn ssrc(&self) -> Option<u32> {
+        self.run.as_ref().map(|run| run.ssrc)
+    }
+
+    /// Takes a report of the party's sender that arrived at `at_us`; one of another source says nothing about this one.
+    pub fn report(&mut self, report: &SenderReport, at_us: i64) {
+        let Some(run) = self.run.as_mut().filter(|run| run.ssrc == report.ssrc) else { return };
+        let ticks = run.ticks(report.timestamp);
+        if let Some(timeline) = run.timeline.as_mut() {
+            timeline.report(report.ntp, ticks, at_us);
+        }
     }
 
     /// The party goes on with another RTP clock rate: everything held is delivered, and the next packet begins a new run.
@@ -408,5 +423,7 @@ impl Stream {
     }
 }
 
+#[cfg(test)]
+mod drift;
 #[cfg(test)]
 mod tests;

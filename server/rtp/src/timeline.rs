@@ -4,6 +4,11 @@
 //! stopped its clock on hold, another SSRC, a clock that drifts) only arrival keeps the recording as long as the call,
 //! so arrival decides: the *deviation* of a packet is its arrival less its place by RTP time, and the smallest deviation
 //! of several packets is that of the one with the least delay.
+//!
+//! Drift is what arrival shows over tens of seconds. A sender whose reports say the same tells it better
+//! ([`crate::sender_clock`]): then its word decides, and a network that is late for minutes moves nothing.
+
+use crate::sender_clock::SenderClock;
 
 /// A deviation beyond this is a jump, microseconds.
 pub const JUMP_US: i64 = 200_000;
@@ -18,6 +23,8 @@ const DRIFT_LIMIT_US: i64 = 4_000;
 /// The largest step by which drift is corrected at a time, microseconds. Half of what is found is corrected, so that a
 /// clock that drifts moves by a millisecond or two now and then, which nobody hears, and a longer way is followed soon.
 const DRIFT_STEP_US: i64 = 10_000;
+/// A drift smaller than this by the sender's own word is left alone, microseconds.
+const SENDER_LIMIT_US: i64 = 2_000;
 /// The first packet of a run may have come so much later or earlier than those that follow; that is no drift, and the run
 /// stays where it began, microseconds.
 const FIRST_LIMIT_US: i64 = 10_000;
@@ -34,6 +41,7 @@ pub struct Timeline {
     /// How long the next span is.
     watch_us: i64,
     window: Option<Window>,
+    sender: SenderClock,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +60,18 @@ impl Timeline {
             first_us: None,
             watch_us: SHORT_WINDOW_US,
             window: None,
+            sender: SenderClock::default(),
         }
     }
 
     /// The place of a packet by its RTP time.
     pub fn place(&self, ticks: i64) -> i64 {
+        self.anchor_us + self.since_anchor_us(ticks)
+    }
+
+    fn since_anchor_us(&self, ticks: i64) -> i64 {
         let (ticks, rate) = (ticks - self.anchor_ticks, self.clock_rate);
-        self.anchor_us + ticks / rate * 1_000_000 + ticks % rate * 1_000_000 / rate
+        ticks / rate * 1_000_000 + ticks % rate * 1_000_000 / rate
     }
 
     /// Arrival less place.
@@ -72,6 +85,33 @@ impl Timeline {
         self.first_us = None;
         self.watch_us = SHORT_WINDOW_US;
         self.window = None;
+        self.sender.restart();
+    }
+
+    /// Takes a report of the sender that arrived: RTP time `ticks` was at `ntp` (32.32 bits of seconds) of its wall clock.
+    pub fn report(&mut self, ntp: u64, ticks: i64, arrival_us: i64) {
+        self.sender.report(ntp, self.since_anchor_us(ticks), arrival_us);
+        self.follow_sender(arrival_us);
+    }
+
+    /// Corrects by the sender's word; false when it is not believed.
+    fn follow_sender(&mut self, now_us: i64) -> bool {
+        let Some(lag_us) = self.sender.lag_us(now_us) else { return false };
+        if lag_us.abs() > SENDER_LIMIT_US {
+            self.step(lag_us);
+        }
+        true
+    }
+
+    /// Half of what is found, and not far at a time.
+    fn step(&mut self, drift_us: i64) {
+        let by_us = (drift_us / 2).clamp(-DRIFT_STEP_US, DRIFT_STEP_US);
+        self.anchor_us += by_us;
+        self.sender.moved(by_us);
+        // What the window has seen was seen from where the timeline was.
+        if let Some(window) = self.window.as_mut() {
+            window.least_us -= by_us;
+        }
     }
 
     /// Watches a delivered packet for drift; corrects in small steps, seldom.
@@ -87,9 +127,14 @@ impl Timeline {
         self.window = None;
         let first = *self.first_us.get_or_insert(least.clamp(-FIRST_LIMIT_US, FIRST_LIMIT_US));
         let drift = least - first;
+        self.sender.compare(drift, arrival_us);
+        if self.follow_sender(arrival_us) {
+            self.watch_us = DRIFT_WINDOW_US;
+            return;
+        }
         self.watch_us = if drift.abs() > FAR_US { SHORT_WINDOW_US } else { DRIFT_WINDOW_US };
         if drift.abs() > DRIFT_LIMIT_US {
-            self.anchor_us += (drift / 2).clamp(-DRIFT_STEP_US, DRIFT_STEP_US);
+            self.step(drift);
         }
     }
 }

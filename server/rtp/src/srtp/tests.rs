@@ -52,6 +52,55 @@ fn a_packet_of_rfc_7714_opens() {
     assert!(!session.open(&packet, 12, 1, &mut out));
 }
 
+/// The RTCP packet by which libsrtp checks itself: AES-128 in counter mode with a tag of 80 bits.
+const LIBSRTP_CONTROL: &str =
+    "81c8000bcafebabe 7128035be487b9bdbef89041f977a5a8 80000001 993e08cd54d6c1230798";
+
+#[test]
+fn a_control_packet_of_libsrtp_opens_and_no_changed_one() {
+    // The suite with the short tag has the long one for RTCP.
+    for tag in [10, 4] {
+        let mut receiver =
+            Receiver::new(Protection::CounterMode { tag }, &bytes(KEY), &bytes(SALT_HEX)).unwrap();
+        let opened = receiver.open_control(&bytes(LIBSRTP_CONTROL)).unwrap();
+        assert_eq!(hex::encode(opened), format!("81c8000bcafebabe{}", "ab".repeat(16)));
+        let mut changed = bytes(LIBSRTP_CONTROL);
+        for at in 0..changed.len() {
+            assert!(receiver.open_control(&changed[..at]).is_err(), "cut to {at}");
+            changed[at] ^= 1;
+            assert!(receiver.open_control(&changed).is_err(), "octet {at}");
+            changed[at] ^= 1;
+        }
+        assert!(receiver.open(&changed).is_err(), "RTP has other keys");
+    }
+}
+
+/// RFC 7714 17.1 and 17.3: AEAD_AES_128_GCM, encrypted and only authenticated; session key and salt are given.
+#[test]
+fn control_packets_of_rfc_7714_open_encrypted_and_not() {
+    let key = aead::UnboundKey::new(&aead::AES_128_GCM, &bytes("000102030405060708090a0b0c0d0e0f")).unwrap();
+    let salt = bytes("517569642070726f2071756f").try_into().unwrap();
+    let session = Session::Gcm { key: Box::new(aead::LessSafeKey::new(key)), salt };
+    let plain = "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef";
+    let mut out = Vec::new();
+    for protected in [
+        "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275b \
+         c84aa45896cf4d2fc5abf87245d9eade 800005d4"
+            .to_owned(),
+        format!("{plain} 841dd9683dd78ec92ae58790125f62b3 000005d4"),
+    ] {
+        let mut packet = bytes(&protected);
+        assert!(session.open_control(&packet, &mut out).is_some());
+        assert_eq!(hex::encode(&out), plain);
+        for at in 0..packet.len() {
+            packet[at] ^= 0x80;
+            assert!(session.open_control(&packet, &mut out).is_none(), "octet {at}");
+            packet[at] ^= 0x80;
+            assert!(at < 8 || session.open_control(&packet[..at], &mut out).is_none(), "cut to {at}");
+        }
+    }
+}
+
 /// A sender: what [`Receiver`] undoes.
 struct Sender {
     session: Session,
