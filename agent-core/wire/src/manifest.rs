@@ -172,6 +172,36 @@ pub struct TrackQuality {
     pub max_jitter: u32,
     /// State of the track as a whole: `ok`, `no-rtp`, `one-way`.
     pub state: String,
+    /// How this party's phone heard the other side, where it reports that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reception: Option<Reception>,
+}
+
+/// How a party's phone heard the other side, by its own reports (RTCP, RFC 3550 6.4): the whole way from the other phone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reception {
+    /// How many reports were read.
+    pub reports: u64,
+    /// Packets of the other side that it has missed since it began to hear it; negative where more came than were sent.
+    pub lost: i64,
+    /// As it reported last.
+    pub last: ReceptionFigures,
+    /// The largest of each.
+    pub worst: ReceptionFigures,
+}
+
+/// Figures of a report of a phone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReceptionFigures {
+    /// Share of packets lost since the report before.
+    pub loss_percent: f64,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: u32,
+    /// From the media server to the phone and back, milliseconds, where it can be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<u32>,
 }
 
 /// Start of a cluster (Matroska) or a fragment (`moof`).
@@ -264,4 +294,25 @@ pub struct Signed {
     pub document: String,
     /// DER of the CMS SignedData (RFC 5652) without attributes, carrying the signer's certificate, base64.
     pub signature: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quality_without_reports_is_written_and_read_as_before_there_were_any() {
+        let before = r#"{"track":1,"received":9,"expected":10,"lost":1,"duplicate":0,"reordered":0,"late":0,"maxJitter":7,"state":"ok"}"#;
+        let mut quality: TrackQuality = serde_json::from_str(before).unwrap();
+        assert_eq!(quality.reception, None);
+        assert_eq!(serde_json::to_string(&quality).unwrap(), before);
+        let last = ReceptionFigures { loss_percent: 1.2, jitter_ms: 4, round_trip_ms: None };
+        let worst = ReceptionFigures { round_trip_ms: Some(80), ..last };
+        quality.reception = Some(Reception { reports: 2, lost: -1, last, worst });
+        let text = serde_json::to_string(&quality).unwrap();
+        assert!(text.ends_with(
+            r#""reception":{"reports":2,"lost":-1,"last":{"lossPercent":1.2,"jitterMs":4},"worst":{"lossPercent":1.2,"jitterMs":4,"roundTripMs":80}}}"#
+        ));
+        assert_eq!(serde_json::from_str::<TrackQuality>(&text).unwrap(), quality);
+    }
 }

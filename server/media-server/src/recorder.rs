@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `capture` | pure: one run of recording; packets in, Matroska out |
+//! | `capture/reports` | pure: RTCP of the parties, for the figures and the streams |
 //! | `file` | Matroska to the sealed file in the spool |
 //! | `run` | one capture with its files: parts, manifests, events |
 //! | `thread` | the loop |

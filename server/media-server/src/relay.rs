@@ -1,4 +1,5 @@
-//! The relay: RTP and RTCP between the two legs of a conference, untouched, by a plain epoll loop per thread.
+//! The relay: RTP and RTCP between the two legs of a conference, untouched, by a plain epoll loop per thread. The recorder
+//! gets a copy of both.
 //!
 //! | file | what |
 //! |---|---|

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 mod files;
+mod quality;
 
 use files::MediaFile;
 

@@ -5,7 +5,7 @@
 
 use crate::matroska::Writer;
 use hindsight_rtp::{
-    Arrived, Frame, Packet, Quality, Stream,
+    Arrived, Frame, Packet, Quality, Stream, packet,
     srtp::{Protection, Receiver},
 };
 use hindsight_sip::sdp::{Codec, Key, Suite};
@@ -13,6 +13,7 @@ use hindsight_wire::{
     RecordingId, Timestamp,
     manifest::{IndexEntry, Note, Party, Pause, TrackQuality, VoiceTrack},
 };
+use reports::Reports;
 
 /// Index of the agent's side.
 pub const AGENT: usize = 0;
@@ -117,6 +118,8 @@ struct Side {
     receiver: Option<Receiver>,
     /// Packets that did not open.
     unopened: u64,
+    /// What its phone reports.
+    reports: Reports,
     clock_changes: u32,
     /// Payload types that were noted as not recordable.
     unknown: Vec<u8>,
@@ -165,6 +168,7 @@ impl Capture {
             receiver: setup.receiver(),
             setup,
             unopened: 0,
+            reports: Reports::default(),
             clock_changes: 0,
             unknown: Vec::new(),
         });
@@ -197,6 +201,11 @@ impl Capture {
 
     /// Takes a packet. Nothing of a pause is kept, also when it comes late.
     pub fn packet(&mut self, side: usize, at_us: i64, bytes: &[u8]) -> Taken {
+        // Some phones send both to one port without asking (RFC 5761).
+        if packet::is_rtcp(bytes) {
+            self.control(side, at_us, bytes);
+            return Taken::Done;
+        }
         if at_us < 0 || self.pauses.last().is_some_and(|pause| pause.covers(at_us)) {
             return Taken::Done;
         }
@@ -321,7 +330,10 @@ impl Capture {
             }
         }
         let sides = if self.sides[AGENT].setup.both { 1 } else { 2 };
-        let quality = figures.iter().take(sides).map(|(quality, side)| track_quality(quality, *side, spoke));
+        let quality = figures.iter().take(sides).map(|(quality, side)| {
+            let reception = self.sides[*side].reports.take_reception();
+            TrackQuality { reception, ..track_quality(quality, *side, spoke) }
+        });
         let quality = quality.collect();
         let writer = std::mem::replace(&mut self.part.writer, Writer::idle());
         PartSummary {
@@ -449,8 +461,10 @@ fn track_quality(quality: &Quality, side: usize, spoke: bool) -> TrackQuality {
         late: quality.late,
         max_jitter: quality.max_jitter,
         state: state.to_owned(),
+        reception: None,
     }
 }
 
+mod reports;
 #[cfg(test)]
 mod tests;

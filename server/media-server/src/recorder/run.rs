@@ -124,6 +124,11 @@ impl Run {
         }
     }
 
+    /// Takes RTCP that arrived at `at_us`.
+    pub fn control(&mut self, side: usize, at_us: i64, bytes: &[u8]) {
+        self.capture.control(side, at_us - self.origin_us, bytes);
+    }
+
     /// Writes what has waited long enough; pads.
     pub fn poll(&mut self, now_us: i64) -> Result<(), RecordError> {
         self.capture.poll(now_us - self.origin_us, &mut self.plaintext);

@@ -53,6 +53,7 @@ pub enum Command {
 pub(super) struct Waiting {
     side: usize,
     at_us: i64,
+    is_control: bool,
     bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -116,10 +117,15 @@ impl Loop {
                     && waiting.len() < MAX_WAITING
                 {
                     let bytes = Zeroizing::new(packet.bytes.to_vec());
-                    waiting.push(Waiting { side, at_us: packet.at_us, bytes });
+                    let (at_us, is_control) = (packet.at_us, packet.is_control);
+                    waiting.push(Waiting { side, at_us, is_control, bytes });
                 }
                 continue;
             };
+            if packet.is_control {
+                run.control(side, packet.at_us, packet.bytes);
+                continue;
+            }
             if let Err(error) = run.packet(spool, site, side, packet.at_us, packet.bytes) {
                 run.failed(packet.capture, site, &error);
                 self.runs.remove(&packet.capture);
@@ -187,8 +193,12 @@ impl Loop {
         let origin_us = since_us.unwrap_or(now_us);
         let at = Timestamp(Timestamp::now().0 - (now_us - origin_us));
         let mut run = Run::start(&self.spool, &*self.site, subject, origin_us, at)?;
-        for Waiting { side, at_us, bytes } in waiting {
-            run.packet(&self.spool, &*self.site, *side, *at_us, bytes)?;
+        for Waiting { side, at_us, is_control, bytes } in waiting {
+            if *is_control {
+                run.control(*side, *at_us, bytes);
+            } else {
+                run.packet(&self.spool, &*self.site, *side, *at_us, bytes)?;
+            }
         }
         let started = (run.recording(), run.started_at());
         self.runs.insert(token, run);

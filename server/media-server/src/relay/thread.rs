@@ -14,7 +14,7 @@ use crate::{
         epoll::{self, Epoll, Events, Waker},
         latch::{Latch, Peer},
         ports::SocketPair,
-        tap::Tap,
+        tap::{ControlAllowance, Tap},
     },
 };
 use std::{
@@ -77,6 +77,8 @@ struct Leg {
     other: Option<u32>,
     tap: Option<Tap>,
     early: Early,
+    /// For what the recorder reads of RTCP.
+    allowance: ControlAllowance,
     /// The turn of the loop in which its RTP was last read.
     read_in: u64,
     /// Waited for: not before it is known whose packets to take, so that the first ones wait in the socket.
@@ -90,10 +92,19 @@ impl Leg {
         match &self.tap {
             None => self.early.put(at_us, bytes),
             Some(tap) => {
-                if !tap.put(at_us, bytes) {
+                if !tap.put(at_us, false, bytes) {
                     self.counters.dropped.fetch_add(1, Relaxed);
                 }
             }
+        }
+    }
+
+    /// RTCP for the recorder, if there is one. A report that finds no room is missed by nobody: the next one says more.
+    fn record_control(&mut self, at_us: i64, bytes: &[u8]) {
+        if let Some(tap) = &self.tap
+            && self.allowance.take(at_us)
+        {
+            tap.put(at_us, true, bytes);
         }
     }
 
@@ -198,7 +209,10 @@ impl Loop {
         if let Some(Some(other)) = leg.other.and_then(|other| self.legs.get(other as usize)) {
             other.send(rtcp, bytes);
         }
-        if !rtcp && let Some(Some(leg)) = self.legs.get_mut(slot) {
+        let Some(Some(leg)) = self.legs.get_mut(slot) else { return true };
+        if rtcp {
+            leg.record_control(now_us, &self.buffer[..length]);
+        } else {
             leg.counters.received.fetch_add(1, Relaxed);
             self.backlog |= leg.read_in + 1 == self.turn;
             leg.read_in = self.turn;
@@ -257,6 +271,7 @@ impl Loop {
             other: None,
             tap: None,
             early: Early::default(),
+            allowance: ControlAllowance::default(),
             read_in: 0,
             heard: false,
             counters,

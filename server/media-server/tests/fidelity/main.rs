@@ -11,6 +11,7 @@
 
 mod network;
 mod recording;
+mod reports;
 mod sound;
 
 use hindsight_media_server::recorder::PartySetup;

@@ -53,6 +53,41 @@ impl Source {
     }
 }
 
+/// Words of RTCP: one packet with so many report blocks.
+fn rtcp(blocks: u8, kind: u8, words: &[u32]) -> Vec<u8> {
+    let mut bytes = vec![0x80 | blocks, kind];
+    bytes.extend((words.len() as u16).to_be_bytes());
+    bytes.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+    bytes
+}
+
+/// Whether a datagram is RTCP, protected or not.
+pub fn is_rtcp(bytes: &[u8]) -> bool {
+    (192..=223).contains(&bytes[1])
+}
+
+/// A sender report of a source, and its name: RTP time `timestamp` was at `wall_us` of the party's wall clock.
+pub fn sender_report(ssrc: u32, wall_us: i64, timestamp: u32) -> Vec<u8> {
+    let ntp = ((i128::from(wall_us) << 32) / 1_000_000) as u64;
+    let words = [ssrc, (ntp >> 32) as u32 + 0xe000_0000, ntp as u32, timestamp, 1, 160];
+    let name = [&[0x81, 202, 0, 2][..], &ssrc.to_be_bytes(), &[1, 1, b'a', 0]].concat();
+    [rtcp(0, 200, &words), name].concat()
+}
+
+/// A receiver report of one party on the other: packets lost of 256 and in all, jitter in RTP clock units, and since when
+/// it has the sender report of `answered_us` of the other's wall clock.
+pub fn receiver_report(
+    ssrc: u32,
+    heard: u32,
+    (fraction, lost, jitter): (u32, u32, u32),
+    answered_us: i64,
+    since_us: i64,
+) -> Vec<u8> {
+    let ntp = ((i128::from(answered_us) << 32) / 1_000_000) as u64 + (0xe000_0000 << 32);
+    let since = ((since_us << 16) / 1_000_000) as u32;
+    rtcp(1, 201, &[ssrc, heard, fraction << 24 | lost, 9, jitter, (ntp >> 16) as u32, since])
+}
+
 /// Protects datagrams, in the order sent, as a foreign sender does.
 pub fn protect(suite: Suite, master: &[u8], sent: &mut [Datagram]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fidelity/protect.py");

@@ -1,4 +1,4 @@
-"""Protects RTP as a sender of SRTP would: libsrtp (pylibsrtp), and for the suites that its binding has no name for
+"""Protects RTP and RTCP as a sender of SRTP would: libsrtp (pylibsrtp), and for the suites that its binding has no name for
 (RFC 6188) the steps of RFC 3711 upon the `cryptography` package. Standard input and output: packets behind their length
 (16 bits). Arguments: suite, master key and salt in hex."""
 import hashlib
@@ -19,7 +19,11 @@ def libsrtp(profile, master):
 
     policy = Policy(key=master, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
     session = Session(policy)
-    return session.protect
+    return lambda packet: session.protect_rtcp(packet) if is_rtcp(packet) else session.protect(packet)
+
+
+def is_rtcp(packet):
+    return 192 <= packet[1] <= 223
 
 
 def stream(key, iv, data):
@@ -30,9 +34,19 @@ def aes_256_cm(tag, master):
     key, salt = master[:32], int.from_bytes(master[32:], "big")
     derive = lambda label, length: stream(key, (salt ^ (label << 48)) << 16, bytes(length))
     cipher, mac, session_salt = derive(0, 32), derive(1, 20), int.from_bytes(derive(2, 14), "big")
+    control, control_mac, control_salt = derive(3, 32), derive(4, 20), int.from_bytes(derive(5, 14), "big")
     counts = {}
 
+    def protect_rtcp(packet):
+        ssrc, index = struct.unpack("!I", packet[4:8])[0], counts.get("rtcp", 0)
+        counts["rtcp"] = index + 1
+        iv = (control_salt << 16) ^ (ssrc << 64) ^ (index << 16)
+        protected = packet[:8] + stream(control, iv, packet[8:]) + struct.pack("!I", index | 1 << 31)
+        return protected + hmac.new(control_mac, protected, hashlib.sha1).digest()[:10]
+
     def protect(packet):
+        if is_rtcp(packet):
+            return protect_rtcp(packet)
         sequence, ssrc = struct.unpack("!H", packet[2:4])[0], struct.unpack("!I", packet[8:12])[0]
         rollovers, last = counts.get(ssrc, (0, sequence))
         rollovers += sequence < last

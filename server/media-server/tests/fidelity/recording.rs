@@ -1,5 +1,6 @@
 //! The real recorder, sealer, spool and replay on a simulated clock.
 
+use crate::network::is_rtcp;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hindsight_media_server::recorder::{
     PartySetup, Site,
@@ -87,11 +88,15 @@ impl Recording {
         &mut self.run
     }
 
-    /// Takes what arrives at the two legs, with the recorder's turns between.
+    /// Takes what arrives at the two legs, RTP and RTCP, with the recorder's turns between.
     pub fn hear(&mut self, mut arrived: Vec<(usize, i64, Vec<u8>)>) {
         arrived.sort_by_key(|(_, at, _)| *at);
         for (side, at, bytes) in arrived {
             self.until(at);
+            if is_rtcp(&bytes) {
+                self.run.control(side, at, &bytes);
+                continue;
+            }
             self.run.packet(&self.spool, &self.site, side, at, &bytes).unwrap();
         }
     }

@@ -1,5 +1,6 @@
 //! The recordings of an interaction: those that are there, those on their way, and those that will never come.
 
+use super::quality::QualityView;
 use hindsight_model::event::{Event, What};
 use hindsight_store::{
     Connection, StoreError,
@@ -9,7 +10,7 @@ use hindsight_store::{
 };
 use hindsight_wire::{
     RecordingId,
-    manifest::{Media, Party, Pause, TrackQuality, VoiceTrack},
+    manifest::{Media, Party, Pause, VoiceTrack},
 };
 use serde::Serialize;
 use std::collections::HashMap;
@@ -76,19 +77,6 @@ pub struct PauseView {
     to_ms: Option<u64>,
     by: String,
     reason: String,
-}
-
-/// Packets of a track.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct QualityView {
-    track: u64,
-    received: u64,
-    expected: u64,
-    lost: u64,
-    late: u64,
-    max_jitter: u32,
-    state: String,
 }
 
 /// All of them; parts of one run in their order.
@@ -220,7 +208,7 @@ fn committed(this: &Interaction, owned: &Owned) -> MediaFile {
         dn: manifest.dn.clone(),
         tracks: tracks.iter().map(track).collect(),
         pauses: manifest.pauses.iter().map(pause).collect(),
-        quality: manifest.quality.iter().map(quality).collect(),
+        quality: manifest.quality.iter().map(QualityView::of).collect(),
     }
 }
 
@@ -235,11 +223,6 @@ fn track(track: &VoiceTrack) -> TrackView {
 fn pause(pause: &Pause) -> PauseView {
     let Pause { from_ms, to_ms, by, reason } = pause.clone();
     PauseView { from_ms, to_ms, by, reason }
-}
-
-fn quality(quality: &TrackQuality) -> QualityView {
-    let TrackQuality { track, received, expected, lost, late, max_jitter, state, .. } = quality.clone();
-    QualityView { track, received, expected, lost, late, max_jitter, state }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use hindsight_wire::manifest::{Reception, ReceptionFigures};
 
 fn setups() -> [PartySetup; 2] {
     ["1001", "1002"].map(|number| PartySetup {
@@ -149,4 +150,59 @@ fn silence_is_known_as_such() {
     let (summary, _) = sim.end(7_000);
     assert_eq!(summary.quality.iter().map(|q| q.state.as_str()).collect::<Vec<_>>(), ["one-way", "ok"]);
     assert_eq!(summary.notes.len(), 1, "an unknown payload type is noted once");
+}
+
+fn report(kind: u8, words: &[u32]) -> Vec<u8> {
+    let mut bytes = vec![if words.len() > 6 || kind == 201 { 0x81 } else { 0x80 }, kind];
+    bytes.extend((words.len() as u16).to_be_bytes());
+    bytes.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+    bytes
+}
+
+/// The customer's phone reports on the agent's stream (both have SSRC 9) with so many 256ths lost.
+fn heard(fraction: u32, lost: u32, jitter: u32, last_report: u32) -> Vec<u8> {
+    report(201, &[5, 9, fraction << 24 | lost, 100, jitter, last_report, 65_536])
+}
+
+#[test]
+fn what_a_phone_reports_of_what_it_hears_is_in_the_figures_of_its_track() {
+    let mut sim = Sim::new();
+    for n in 0..250 {
+        sim.both(n);
+    }
+    // The agent's sender report passes; the phone keeps it for a second, and the way to it and back takes 80 ms.
+    sim.capture.control(AGENT, 1_000_000, &report(200, &[9, 0xe000_1234, 0x5678_0000, 8_000, 50, 8_000]));
+    sim.capture.control(CUSTOMER, 2_080_000, &heard(64, 12, 240, 0x1234_5678));
+    // To the RTP port, as some phones do without asking.
+    assert_eq!(sim.capture.packet(CUSTOMER, 3_000_000, &heard(3, 13, 80, 0)), Taken::Done);
+    // Of another source, no RTCP at all, and in no pause.
+    sim.capture.control(CUSTOMER, 3_100_000, &report(201, &[5, 77, 0xff00_0000, 100, 8_000, 0, 0]));
+    sim.capture.control(CUSTOMER, 3_200_000, &[0x80, 200, 0, 9, 1, 2, 3, 4]);
+    let (summary, _) = sim.end(5_000);
+    assert_eq!(summary.quality[AGENT].reception, None);
+    let reception = summary.quality[CUSTOMER].reception.clone().unwrap();
+    let last = ReceptionFigures { loss_percent: 1.2, jitter_ms: 10, round_trip_ms: Some(80) };
+    let worst = ReceptionFigures { loss_percent: 25.0, jitter_ms: 30, round_trip_ms: Some(80) };
+    assert_eq!(reception, Reception { reports: 2, lost: 13, last, worst });
+}
+
+#[test]
+fn reports_of_a_pause_are_not_kept_and_a_second_part_has_its_own() {
+    let mut sim = Sim::new();
+    for n in 0..50 {
+        sim.both(n);
+    }
+    sim.capture.control(CUSTOMER, 900_000, &heard(10, 1, 80, 0));
+    sim.capture.pause(1_000_000, "anna".into(), "card".into(), &mut sim.out);
+    sim.capture.control(CUSTOMER, 1_500_000, &heard(255, 200, 8_000, 0));
+    sim.capture.resume(2_000_000);
+    let first = sim.capture.end_part(2_100_000, &mut sim.out);
+    sim.capture.start_part(2_100_000, RecordingId::new(), Timestamp(0), &mut sim.out);
+    sim.capture.control(CUSTOMER, 2_500_000, &heard(20, 3, 80, 0));
+    let second = sim.capture.end_part(3_000_000, &mut sim.out);
+    let figures = |summary: &PartSummary| {
+        let reception = summary.quality[CUSTOMER].reception.clone().unwrap();
+        (reception.reports, reception.lost, reception.worst.loss_percent)
+    };
+    assert_eq!((figures(&first), figures(&second)), ((1, 1, 3.9), (1, 3, 7.8)));
 }
