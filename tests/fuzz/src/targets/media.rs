@@ -3,7 +3,9 @@
 
 use super::Target;
 use hindsight_rtp::{
-    Arrived, Packet, Stream, packet,
+    Arrived, Packet, Reception, Stream, packet,
+    reception::Sent,
+    rtcp::{self, Report},
     srtp::{Protection, Receiver},
 };
 
@@ -94,53 +96,122 @@ fn rtp(bytes: &[u8]) {
     let _ = stream.take_quality();
 }
 
-fn rtcp_inputs() -> Vec<Vec<u8>> {
-    let sender_report = [&[0x80, 200, 0, 6][..], &[1; 24]].concat();
-    let receiver_report = [&[0x81, 201, 0, 7][..], &[2; 28]].concat();
-    let description = [&[0x81, 202, 0, 2][..], &[0, 0, 0, 1, 1, 1, b'a', 0]].concat();
-    let goodbye = [&[0x81, 203, 0, 1][..], &[0, 0, 0, 1]].concat();
-    let compound = [sender_report.clone(), description.clone()].concat();
-    let feedback = [&[0x81, 205, 0, 3][..], &[3; 12]].concat();
-    vec![framed(&[sender_report, receiver_report, description, goodbye]), framed(&[compound, feedback])]
+fn rtcp_words(count: u8, kind: u8, words: &[u32]) -> Vec<u8> {
+    let length = u16::try_from(words.len()).unwrap_or(u16::MAX);
+    let head = [&[0x80 | count, kind][..], &length.to_be_bytes()].concat();
+    head.into_iter().chain(words.iter().flat_map(|word| word.to_be_bytes())).collect()
 }
 
-/// RTCP is relayed as it is; what is read of it is whether it is RTCP, so that none on the RTP port is taken for voice.
+fn rtcp_inputs() -> Vec<Vec<u8>> {
+    let block = |ssrc: u32, last: u32| [ssrc, 0x4000_0003, 0x0001_0203, 77, last, 0x0001_8000];
+    let sender_report = |ntp: u32, timestamp: u32, blocks: &[[u32; 6]]| {
+        let own = [1, 0xe000_0000 + ntp, 0x8000_0000, timestamp, 300, 48_000];
+        let all: Vec<u32> = own.into_iter().chain(blocks.iter().flatten().copied()).collect();
+        rtcp_words(u8::try_from(blocks.len()).unwrap_or(0), 200, &all)
+    };
+    let receiver_report = rtcp_words(1, 201, &[&[2][..], &block(1, 0x0001_8000)].concat());
+    let description = [&[0x81, 202, 0, 3, 0, 0, 0, 1, 1, 5][..], b"a@b.c\0"].concat();
+    let goodbye = rtcp_words(1, 203, &[1]);
+    let extended = rtcp_words(0, 207, &[1, 0x0400_0002, 5, 6, 0x0700_0008, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let application = rtcp_words(0, 204, &[1, 0x4142_4344, 9]);
+    let feedback = rtcp_words(1, 205, &[1, 2, 3]);
+    let compound = |ntp: u32| [sender_report(ntp, ntp * 8_000, &[block(2, 7)]), description.clone()].concat();
+    let longest: Vec<[u32; 6]> = (0..7).map(|n| block(n, n)).collect();
+    // A stream that is reported on, for as long as its clock is watched.
+    let mut call = Vec::new();
+    for second in 0..20u32 {
+        for n in 0..2 {
+            let number = u16::try_from(second * 2 + n).unwrap_or(0);
+            call.push(rtp_packet(0x80, 0, number, second * 8_000 + n * 160, 1));
+        }
+        call.push(compound(second));
+        call.push(receiver_report.clone());
+    }
+    vec![
+        framed(&[compound(1), receiver_report.clone(), compound(2), extended.clone(), feedback.clone()]),
+        framed(&[[receiver_report, description.clone(), extended, goodbye, application].concat()]),
+        framed(&[[feedback, sender_report(5, 5, &longest), description].concat()]),
+        framed(&call),
+    ]
+}
+
+/// RTCP: relayed as it is; read for its reports. None on the RTP port is taken for voice, and no report moves a voice out
+/// of the call.
 pub const RTCP: Target = Target {
     name: "rtcp",
     feed: rtcp,
     inputs: rtcp_inputs,
     words: &[
         b"\x80\xc8",
-        b"\x81\xc9",
+        b"\x81\xc8\x00\x0c",
+        b"\x81\xc9\x00\x07",
         b"\x81\xca",
         b"\x81\xcb",
         b"\x80\xcc",
         b"\x8f\xcd",
+        b"\x80\xcf",
+        b"\xa0\xc9",
         b"\x00\x06",
+        b"\x00\x00\x00\x01",
+        b"\x80\x00\x00\x00",
         b"\xff\xff",
     ],
 };
 
 fn rtcp(bytes: &[u8]) {
     let mut receiver = Receiver::new(Protection::CounterMode { tag: 10 }, &[7; 16], &[9; 14]);
-    for (_, piece) in packets(bytes) {
+    let (mut stream, mut sent, mut reception) = (Stream::new(8000), Sent::default(), Reception::default());
+    let (mut at_us, mut given) = (0, 0);
+    for (wait, piece) in packets(bytes) {
+        at_us += wait * wait * 15_000;
         let is_rtcp = packet::is_rtcp(piece);
-        assert!(!is_rtcp || Packet::parse(piece).is_err(), "RTCP taken for voice");
+        let parsed = Packet::parse(piece);
+        assert!(!is_rtcp || parsed.is_err(), "RTCP taken for voice");
         let _ = packet::header_len(piece);
         if let Some(receiver) = &mut receiver {
             assert!(receiver.open(piece).is_err(), "opened without its key");
+            assert!(receiver.open_control(piece).is_err(), "opened without its key");
+        }
+        if let Ok(packet) = parsed {
+            stream.push(&Arrived { packet, at_us, ticks: 160, wanted: true }, &mut |frame| {
+                assert!((0..=at_us + 2_100_000).contains(&frame.at_us), "{frame:?} at {at_us}");
+                true
+            });
+            continue;
+        }
+        let mut found = Vec::new();
+        let read = rtcp::read(piece, &mut |report| found.push(report));
+        assert!(found.len() * 20 <= piece.len(), "more reports than fit");
+        let again = rtcp::read(piece, &mut |_| ());
+        assert_eq!(read, again);
+        for report in found {
+            match report {
+                Report::Sender(report) => {
+                    stream.report(&report, at_us);
+                    sent.pass(&report, at_us);
+                }
+                Report::Reception(report) => {
+                    let round_trip_us = sent.round_trip_us(&report, at_us);
+                    assert!(round_trip_us.is_none_or(|us| (0..=60_000_000).contains(&us)));
+                    given += u64::from(reception.take(&report, 8_000, round_trip_us));
+                }
+            }
         }
     }
+    let (last, worst) = (reception.last, reception.worst);
+    assert_eq!(reception.reports, given);
+    assert!(last.fraction_lost <= worst.fraction_lost && last.jitter_us <= worst.jitter_us);
+    assert!(last.round_trip_us <= worst.round_trip_us);
 }
 
-/// SRTP with a wrong key: nothing opens, nothing panics, nothing is remembered without bound. The packet of libsrtp's own
-/// check opens; changed it does not.
+/// SRTP and SRTCP with a wrong key: nothing opens, nothing panics, nothing is remembered without bound. The packets of
+/// libsrtp's own check open; changed they do not.
 pub const SRTP: Target = Target {
     name: "srtp",
     feed: srtp,
     inputs: || {
         let mut inputs = rtp_inputs();
-        inputs.push(framed(&[LIBSRTP.to_vec()]));
+        inputs.push(framed(&[LIBSRTP.to_vec(), LIBSRTP_CONTROL.to_vec()]));
         inputs
     },
     words: &[
@@ -162,6 +233,12 @@ const LIBSRTP: [u8; 38] = [
     0x17, 0x9b, 0x8d, 0xbb,
 ];
 
+const LIBSRTP_CONTROL: [u8; 38] = [
+    0x81, 0xc8, 0x00, 0x0b, 0xca, 0xfe, 0xba, 0xbe, 0x71, 0x28, 0x03, 0x5b, 0xe4, 0x87, 0xb9, 0xbd, 0xbe,
+    0xf8, 0x90, 0x41, 0xf9, 0x77, 0xa5, 0xa8, 0x80, 0x00, 0x00, 0x01, 0x99, 0x3e, 0x08, 0xcd, 0x54, 0xd6,
+    0xc1, 0x23, 0x07, 0x98,
+];
+
 fn srtp(bytes: &[u8]) {
     for (protection, key, salt) in [
         (Protection::CounterMode { tag: 10 }, &KEY[..], &SALT[..]),
@@ -170,6 +247,10 @@ fn srtp(bytes: &[u8]) {
     ] {
         let Some(mut receiver) = Receiver::new(protection, key, salt) else { continue };
         for (_, piece) in packets(bytes) {
+            if let Ok(opened) = receiver.open_control(piece) {
+                assert!(key == KEY && piece == LIBSRTP_CONTROL, "opened without its key");
+                assert_eq!(opened.len() + 14, piece.len());
+            }
             match receiver.open(piece) {
                 // Four octets of tag: one of four thousand million inputs may open.
                 Ok(opened) => assert!(opened.len() < piece.len()),
