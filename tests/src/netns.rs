@@ -65,6 +65,8 @@ pub struct TwoHosts {
     pub desktop: Namespace,
     /// Where the desktop, and the test, reach the site.
     pub site_address: String,
+    /// Where the site reaches the desktop, and the test too after [`TwoHosts::reach_desktop`].
+    pub desktop_address: String,
     line: Arc<Line>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -191,7 +193,22 @@ impl TwoHosts {
             let (from, to, line) = (from.try_clone()?, to.try_clone()?, line.clone());
             threads.push(std::thread::spawn(move || carry(from, to, up, &line, seed)));
         }
-        Ok(Self { site, desktop, site_address, line, threads })
+        Ok(Self { site, desktop, site_address, desktop_address, line, threads })
+    }
+
+    /// A way of the test's own to the desktop, past the line.
+    pub fn reach_desktop(&self) -> Result<()> {
+        let id = std::process::id();
+        let net = id % 250;
+        let (here, there) = (format!("hsc{id}"), format!("hse{id}"));
+        ip(&["link", "add", &here, "type", "veth", "peer", "name", &there])?;
+        ip(&["link", "set", &there, "netns", &self.desktop.name])?;
+        ip(&["addr", "add", &format!("10.80.{net}.1/30"), "dev", &here])?;
+        ip(&["link", "set", &here, "up"])?;
+        self.desktop.ip(&["addr", "add", &format!("10.80.{net}.2/30"), "dev", &there])?;
+        self.desktop.ip(&["link", "set", &there, "up"])?;
+        let desktop = format!("{}/32", self.desktop_address);
+        ip(&["route", "replace", &desktop, "via", &format!("10.80.{net}.2")])
     }
 
     pub fn set(&self, faults: Faults) {

@@ -88,8 +88,13 @@ impl Scenario {
 
     /// The same for phones on other hosts, which reach this one at `host`.
     pub fn at(host: &str, dir: &Path, ports: Ports, capture: &str) -> Result<Self> {
+        Self::on(host, Vec::new(), dir, ports, capture)
+    }
+
+    /// The same on another host at `host`; `wrapper` as in [`crate::phone::Seat`].
+    pub fn on(host: &str, wrapper: Vec<String>, dir: &Path, ports: Ports, capture: &str) -> Result<Self> {
         let secrets = Secrets::random();
-        let site = Site::init_at(dir, ports, host, Vec::new(), &configuration(&secrets, capture))?;
+        let site = Site::init_at(dir, ports, host, wrapper, &configuration(&secrets, capture))?;
         speech::prompts(&["conf-adminmenu-162", "demo-congrats"], &dir.join("agent.wav"))?;
         speech::prompts(&["priv-callee-options", "demo-echotest"], &dir.join("customer.wav"))?;
         Ok(Self { site, secrets, dir: dir.to_owned() })

@@ -203,6 +203,8 @@ impl Site {
         for role in roles {
             match *role {
                 "web-services" => self.wait_until_ready(name, limit).await?,
+                // Their loopback is not ours; what a call needs of them is in their logs.
+                _ if !self.wrapper.is_empty() => {}
                 "crypto-server" => {
                     self.wait_for_tcp(name, self.listens(role, self.ports.crypto), limit).await?
                 }

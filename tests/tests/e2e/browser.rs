@@ -48,6 +48,10 @@ async fn a_supervisor_finds_the_call_and_replays_voice_and_screen_in_step() -> R
         assert!((at - middle).abs() < 3000.0, "{position} is not near {middle}");
     }
     assert!((1.7..2.3).contains(&number("speed")?), "double speed");
+    // A line for each phone, with what it reported of the other.
+    let sound = seen["sound"].as_array().context("sound")?;
+    let told = |text: &Value| text.as_str().is_some_and(|t| t.contains("Whole") && t.contains("uneven by"));
+    assert!(sound.len() == 2 && sound.iter().all(told), "{sound:?}");
     // One line for the sessions of both legs.
     let events = seen["events"].as_array().context("events")?;
     let sessions = events.iter().filter(|text| {

@@ -44,9 +44,14 @@ impl Fixture {
 
     /// A site that phones on other hosts reach at `host`.
     pub fn at(host: &str, capture: &str) -> Self {
+        Self::on(host, Vec::new(), capture)
+    }
+
+    /// A site on another host at `host`.
+    pub fn on(host: &str, wrapper: Vec<String>, capture: &str) -> Self {
         let dir = KeptOnFailure::new();
         let ports = Ports::free().expect("free ports");
-        let scenario = Scenario::at(host, dir.path(), ports, capture).expect("a new site");
+        let scenario = Scenario::on(host, wrapper, dir.path(), ports, capture).expect("a new site");
         Self { scenario, _dir: dir }
     }
 

@@ -26,6 +26,7 @@ mod pause;
 mod pause_keys;
 mod pause_rule;
 mod plaintext;
+mod reception;
 mod reports;
 mod restart;
 mod screen;

@@ -199,6 +199,7 @@ async function wholeTour() {
   await wave.focus();
   await page.keyboard.press('Home');
   seen.home = (await positions()).map((p) => p.at);
+  seen.sound = await page.getByRole('table', { name: 'Sound quality' }).locator('tbody tr').allInnerTexts();
   seen.events = await page.locator('.events li span').allInnerTexts();
   await look('player-paused');
   await page.getByRole('button', { name: 'Sign out' }).click();
