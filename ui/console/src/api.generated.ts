@@ -1010,6 +1010,7 @@ export interface components {
             maxJitter: number;
             /** Format: int64 */
             received: number;
+            reception?: components["schemas"]["ReceptionView"] | null;
             state: string;
             /** Format: int64 */
             track: number;
@@ -1024,6 +1025,32 @@ export interface components {
             ready: boolean;
             /** @description A file could be written to the place of uploads, and removed. */
             uploads: boolean;
+        };
+        /** @description Figures of a report of a phone. */
+        ReceptionFiguresView: {
+            /** Format: int32 */
+            jitterMs: number;
+            /** Format: double */
+            lossPercent: number;
+            /**
+             * Format: int32
+             * @description From the media server to the phone and back, where it is known.
+             */
+            roundTripMs?: number | null;
+        };
+        /** @description How a party's phone heard the other side, by its own reports (RTCP). */
+        ReceptionView: {
+            /** @description As it reported last. */
+            last: components["schemas"]["ReceptionFiguresView"];
+            /**
+             * Format: int64
+             * @description Packets of the other side that it missed.
+             */
+            lost: number;
+            /** Format: int64 */
+            reports: number;
+            /** @description The largest of each. */
+            worst: components["schemas"]["ReceptionFiguresView"];
         };
         /** @description What an answer is about. */
         ReportedSpan: {
