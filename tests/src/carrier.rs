@@ -1,8 +1,7 @@
-//! Kamailio: a carrier, between a site and the phones outside, which register with it; or a proxy of the site's own, that
-//! its phones register through.
+//! A carrier: Kamailio between a site and the phones outside, which register with it.
 
 use crate::process::{Program, free_port};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use std::{
     net::Ipv4Addr,
     os::unix::process::CommandExt as _,
@@ -19,14 +18,9 @@ pub struct Carrier {
 }
 
 impl Carrier {
-    /// A carrier, not running yet. `site`: the port of its SIP server at 127.0.0.1.
-    pub fn new(dir: &Path, address: Ipv4Addr, site: u16) -> Result<Self> {
-        Self::with(dir, address, &carrier(site))
-    }
-
-    /// The same as a proxy before the site.
-    pub fn before(dir: &Path, address: Ipv4Addr, site: u16) -> Result<Self> {
-        Self::with(dir, address, &proxy(site))
+    /// A carrier, not running yet. `site`: the port of its SIP server at 127.0.0.1; `password`: what it asks the site for.
+    pub fn new(dir: &Path, address: Ipv4Addr, site: u16, password: Option<&str>) -> Result<Self> {
+        Self::with(dir, address, &carrier(site, password))
     }
 
     fn with(dir: &Path, address: Ipv4Addr, route: &str) -> Result<Self> {
@@ -54,6 +48,11 @@ impl Carrier {
         self.program.as_ref().map(Program::log_text).unwrap_or_default()
     }
 
+    /// Waits until it has logged this.
+    pub async fn logs(&mut self, text: &str, limit: Duration) -> Result<()> {
+        self.program.as_mut().context("it does not run")?.wait_for_log(text, limit).await
+    }
+
     /// SIGKILL for all of it.
     pub fn kill(&mut self) {
         if let Some(mut program) = self.program.take() {
@@ -71,10 +70,12 @@ impl Drop for Carrier {
 }
 
 fn configuration(address: Ipv4Addr, port: u16) -> String {
-    let modules = ["pv", "sl", "tm", "rr", "textops", "siputils", "usrloc", "registrar", "path", "xlog"];
+    let modules =
+        ["pv", "sl", "tm", "rr", "textops", "siputils", "usrloc", "registrar", "path", "xlog", "auth"];
     let modules: String = modules.iter().map(|module| format!("loadmodule \"{module}.so\"\n")).collect();
     format!(
-        "debug=2\nlog_stderror=yes\nchildren=2\ndisable_tcp=yes\nauto_aliases=no\nlisten=udp:{address}:{port}\n\
+        "debug=2\nlog_stderror=yes\nchildren=2\ntcp_children=2\nauto_aliases=no\nlisten=udp:{address}:{port}\n\
+         listen=tcp:{address}:{port}\n\
          mpath=\"/usr/lib/x86_64-linux-gnu/kamailio/modules/\"\n{modules}modparam(\"usrloc\", \"db_mode\", 0)\n"
     )
 }
@@ -90,35 +91,36 @@ const IN_DIALOG: &str = r#"
     if (is_method("CANCEL")) { if (t_check_trans()) t_relay(); exit; }
 "#;
 
-fn carrier(site: u16) -> String {
+fn carrier(site: u16, password: Option<&str>) -> String {
+    // Every request of the site, in its calls too, but what cannot be asked for (RFC 3261 22.1).
+    let guard = password.map_or_else(String::new, |password| {
+        format!(
+            r#"
+    if ($var(site) && is_method("REGISTER") && !pv_www_authenticate("carrier", "{password}", "0")) {{
+        www_challenge("carrier", "1");
+        exit;
+    }}
+    if ($var(site) && !is_method("REGISTER|ACK|CANCEL|OPTIONS")
+            && !pv_proxy_authenticate("carrier", "{password}", "0")) {{
+        proxy_challenge("carrier", "1");
+        exit;
+    }}"#
+        )
+    });
     format!(
         r#"request_route {{
+    $var(site) = 0;
+    # A connection is always one of the site's.
+    if (proto == TCP || ($si == "127.0.0.1" && $sp == {site})) $var(site) = 1;
+    xlog("L_NOTICE", "$proto $rm of $fU\n");
+{guard}
     if (is_method("REGISTER")) {{ save("location"); exit; }}
 {IN_DIALOG}
     if (is_method("OPTIONS")) {{ sl_send_reply("200", "OK"); exit; }}
     if (!is_method("INVITE")) {{ sl_send_reply("405", "Method Not Allowed"); exit; }}
     record_route();
-    if ($si == "127.0.0.1" && $sp == {site}) {{
+    if ($var(site)) {{
         if (!lookup("location")) {{ sl_send_reply("404", "Nobody There"); exit; }}
-    }} else {{
-        $du = "sip:127.0.0.1:{site}";
-    }}
-    t_relay();
-}}
-"#
-    )
-}
-
-fn proxy(site: u16) -> String {
-    format!(
-        r#"request_route {{
-    if ($si == "127.0.0.1" && $sp == {site}) {{ xlog("L_NOTICE", "from the site: $rm\n"); }}
-    else {{ xlog("L_NOTICE", "to the site: $rm\n"); }}
-{IN_DIALOG}
-    if (is_method("REGISTER")) {{ add_path(); $du = "sip:127.0.0.1:{site}"; t_relay(); exit; }}
-    record_route();
-    if ($si == "127.0.0.1" && $sp == {site}) {{
-        if (!loose_route()) {{ sl_send_reply("404", "No Path"); exit; }}
     }} else {{
         $du = "sip:127.0.0.1:{site}";
     }}

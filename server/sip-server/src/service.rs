@@ -22,6 +22,7 @@ use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 /// How often the counts of what was turned away are told.
@@ -135,17 +136,18 @@ struct Service {
     /// Whether it knows its DNs: until then every request is refused with 503.
     configured: bool,
     /// The addresses of trunks' names.
-    looked: tokio::sync::mpsc::UnboundedSender<Looked>,
+    looked: UnboundedSender<Looked>,
 }
 
-/// A trunk, and the address of its name or why there is none.
-type Looked = (String, Result<SocketAddr, String>);
+/// A trunk, and the addresses of its name or why there are none.
+type Looked = (String, Result<Vec<SocketAddr>, String>);
 
-/// Addresses only (RFC 3263 without NAPTR and SRV). A name server may take its time: nobody waits for it.
-fn look(trunk: String, host: String, port: u16, tell: tokio::sync::mpsc::UnboundedSender<Looked>) {
+/// Addresses only (RFC 3263 without NAPTR and SRV), those that we can send to. A name server may take its time: nobody
+/// waits for it.
+fn look(trunk: String, host: String, port: u16, own: SocketAddr, tell: UnboundedSender<Looked>) {
     tokio::spawn(async move {
         let found = match tokio::net::lookup_host((host.as_str(), port)).await {
-            Ok(mut found) => found.next().ok_or_else(|| "the name has no address".to_owned()),
+            Ok(found) => Ok(found.filter(|address| own.is_ipv6() || address.is_ipv4()).collect()),
             Err(error) => Err(error.to_string()),
         };
         // Gone with the service.
@@ -160,7 +162,9 @@ impl Service {
                 Output::Sip(command) => self.sip.send(command).await?,
                 // A journal that refuses says so itself and counts: a call never waits for it.
                 Output::Journal(event) => drop(self.journal.append(&event)),
-                Output::Look { trunk, host, port } => look(trunk, host, port, self.looked.clone()),
+                Output::Look { trunk, host, port } => {
+                    look(trunk, host, port, self.sip.local_addr(), self.looked.clone());
+                }
                 Output::Keep(key, kept) => self.ledger.keep(key, kept),
                 Output::Result { request, error } => {
                     if let Err(error) = self.link.send(Up::ControlResult { request, error }) {

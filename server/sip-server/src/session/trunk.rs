@@ -92,6 +92,9 @@ impl Session {
             return false;
         }
         let left = outside.routes.front().map(|route| route.way.trunk.clone()).unwrap_or_default();
+        if matches!(status, Some(401 | 407)) {
+            tracing::warn!(trunk = left, "a trunk wants another password than the site has for it");
+        }
         if outside.routes.len() > 1 {
             outside.routes.pop_front();
         } else {

@@ -177,8 +177,8 @@ impl SipServer {
         self.wires.trunk_of(interaction, leg).is_some()
     }
 
-    /// The address of a trunk's name; the answer to [`super::Output::Look`].
-    pub fn on_looked(&mut self, trunk: &str, found: Result<SocketAddr, String>, now: Now) {
+    /// The addresses of a trunk's name; the answer to [`super::Output::Look`].
+    pub fn on_looked(&mut self, trunk: &str, found: Result<Vec<SocketAddr>, String>, now: Now) {
         self.trunks.looked(trunk, found, now.instant);
     }
 

@@ -18,7 +18,12 @@ use std::{
 
 pub(super) struct Line {
     pub(super) trunk: Trunk,
+    /// Where its requests go.
     pub(super) at: Option<SocketAddr>,
+    /// All addresses that its name has.
+    named: Vec<IpAddr>,
+    /// Its name had none when it was looked up last.
+    nameless: bool,
     pub(super) health: Health,
     /// Its host and port as they are written, with its transport.
     uri: SipUri,
@@ -41,7 +46,8 @@ impl Line {
             .then(|| Registration::new(ids.call_id(), ids.cseq(), now));
         let networks = trunk.from.iter().filter_map(|text| text.parse().ok()).collect();
         let (health, look_at) = (Health::new(trunk.options, now), at.is_none().then_some(now));
-        Some(Self { trunk, at, health, uri, networks, look_at, registration })
+        let named = at.iter().map(SocketAddr::ip).collect();
+        Some(Self { trunk, at, named, nameless: false, health, uri, networks, look_at, registration })
     }
 
     pub(super) fn destination(&self) -> Option<Destination> {
@@ -55,7 +61,7 @@ impl Line {
     /// Whether calls from this address are the trunk's.
     pub(super) fn is_from(&self, address: IpAddr) -> bool {
         if self.networks.is_empty() {
-            return self.at.is_some_and(|at| at.ip() == address.to_canonical());
+            return self.named.contains(&address.to_canonical());
         }
         self.networks.iter().any(|network| network.contains(address))
     }
@@ -74,17 +80,23 @@ impl Line {
         Some((self.uri.host.host.to_string(), self.uri.port_or_default()))
     }
 
-    /// An address that was known is kept while its name cannot be looked up.
-    pub(super) fn looked(&mut self, found: Result<SocketAddr, String>, now: Instant) {
-        match found {
-            Ok(at) if self.at == Some(at) => {}
-            Ok(at) => {
-                tracing::info!(trunk = self.trunk.name, "the address of a trunk is known");
-                self.at = Some(at);
-                self.look_at = Some(now + LOOK_EVERY);
-                self.health = Health::new(self.trunk.options, now);
+    /// Of several addresses one is kept as long as the name has it; all of them while it cannot be looked up.
+    pub(super) fn looked(&mut self, found: Result<Vec<SocketAddr>, String>, now: Instant) {
+        let (found, reason) = match found {
+            Ok(found) => (found, "it has no address that we can send to".to_owned()),
+            Err(reason) => (Vec::new(), reason),
+        };
+        let Some(first) = found.first().copied() else {
+            if !std::mem::replace(&mut self.nameless, true) {
+                tracing::warn!(trunk = self.trunk.name, reason, "a trunk's name cannot be looked up");
             }
-            Err(reason) => tracing::warn!(trunk = self.trunk.name, reason, "a trunk's name has no address"),
+            return;
+        };
+        (self.named, self.nameless) = (found.iter().map(|at| at.ip().to_canonical()).collect(), false);
+        if self.at.is_none_or(|at| !found.contains(&at)) {
+            tracing::info!(trunk = self.trunk.name, "a trunk has an address");
+            (self.at, self.look_at) = (Some(first), Some(now + LOOK_EVERY));
+            self.health = Health::new(self.trunk.options, now);
         }
     }
 
@@ -99,6 +111,11 @@ impl Line {
         let before = self.health.state();
         self.health.answered(status, now);
         self.tell(before);
+        if (before, self.health.state()) == (State::Down, State::Up)
+            && let Some(registration) = &mut self.registration
+        {
+            registration.again(now);
+        }
     }
 
     /// Once for each change.

@@ -172,8 +172,8 @@ impl Trunks {
         }
     }
 
-    /// The address of a trunk's name, or why there is none.
-    pub(crate) fn looked(&mut self, trunk: &str, found: Result<SocketAddr, String>, now: Instant) {
+    /// The addresses of a trunk's name, or why there are none.
+    pub(crate) fn looked(&mut self, trunk: &str, found: Result<Vec<SocketAddr>, String>, now: Instant) {
         if let Some(line) = self.lines.iter_mut().find(|line| line.trunk.name == trunk) {
             line.looked(found, now);
         }

@@ -44,6 +44,11 @@ impl Registration {
         })
     }
 
+    /// Its trunk was away: it may know us no more.
+    pub(super) fn again(&mut self, now: Instant) {
+        (self.next, self.pause) = (Some(now), Duration::ZERO);
+    }
+
     /// Accepted, for so many seconds.
     pub(super) fn accepted(&mut self, granted: u32, now: Instant) {
         let granted = granted.clamp(10, 86_400);

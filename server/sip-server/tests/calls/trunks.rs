@@ -307,12 +307,21 @@ fn a_trunk_is_registered_with_refreshed_and_calls_the_account_by_its_name() {
     site.peers[ONE].guard = Some(Guard::new("open sesame", site.net.now));
     site.pass(3600);
     assert_eq!(registered(&site), 2);
-    // A registrar that is away for a while is asked again until it is back.
+    // One that was away may know us no more, so it is told as soon as it is back.
     site.peers[ONE].silent = true;
-    site.pass(3600);
+    site.pass(60);
+    site.peers[ONE].silent = false;
+    site.pass(10);
+    assert_eq!(registered(&site), 3);
+    // A trunk that nobody watches: asked again and again until it answers.
+    site.configure(|config| config.trunks[0].options = false);
+    site.pass(1);
+    assert_eq!(registered(&site), 4);
+    site.peers[ONE].silent = true;
+    site.pass(7200);
     site.peers[ONE].silent = false;
     site.pass(340);
-    assert_eq!(registered(&site), 3);
+    assert_eq!(registered(&site), 5);
     // Now the Request-URI is our Contact, and To the number.
     let now = site.net.now;
     site.peers[B].register(3600, now);
@@ -338,11 +347,20 @@ fn a_trunk_by_name_is_looked_up_and_has_no_calls_until_it_has_an_address() {
     refused(&mut site, A, "INVITE 503");
     let (now, address) = (site.now(), site.peers[ONE].address);
     site.server.on_looked("one", Err("no such name".to_owned()), now);
-    site.server.on_looked("one", Ok(address), now);
+    let other = "192.0.2.99:5060".parse().unwrap();
+    site.server.on_looked("one", Ok(vec![address, other]), now);
     in_call(&mut site, A, "00401234");
     let invite = site.peers[ONE].invite.as_ref().unwrap();
     assert_eq!(invite.uri.to_string(), "sip:+49401234@sbc.example:5060");
     hang_up(&mut site, A);
+    // The order of a name's addresses means nothing, and all of them are its own.
+    let now = site.now();
+    site.server.on_looked("one", Ok(vec![other, address]), now);
+    site.server.on_looked("one", Err("no answer".to_owned()), now);
+    in_call(&mut site, A, "00401235");
+    assert_eq!(invited(&site, ONE).unwrap().0, "+49401235");
+    hang_up(&mut site, A);
+    site.peers[ONE].address = other;
     in_call(&mut site, ONE, "+4930123402");
     hang_up(&mut site, B);
 }
