@@ -8,7 +8,7 @@ set -euo pipefail
 build_packages=(build-essential pkg-config nasm cmake perl libxcb1-dev libxcb-randr0-dev libxcb-shm0-dev
     libpipewire-0.3-dev libclang1-14 libclang-common-14-dev minisign)
 demo_packages=(baresip-core asterisk-core-sounds-en-wav ffmpeg xvfb x11-utils x11-xserver-utils xterm openssl curl)
-test_packages=("${demo_packages[@]}" iproute2 sip-tester linphone-cli tshark faketime strace chromium python3-venv imagemagick sqlite3
+test_packages=("${demo_packages[@]}" iproute2 kamailio sip-tester linphone-cli tshark faketime strace chromium python3-venv imagemagick sqlite3
     python3-cryptography python3-pylibsrtp sway swaybg pipewire wireplumber xdg-desktop-portal xdg-desktop-portal-wlr dbus-daemon dbus-bin
     fonts-dejavu-core gnome-keyring gstreamer1.0-libav libsecret-tools openbox systemd webkit2gtk-driver xfce4-notifyd xfce4-panel
     xfce4-session xfwm4 xserver-xorg-core xserver-xorg-video-dummy mmdebstrap)

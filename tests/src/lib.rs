@@ -13,6 +13,7 @@
 //! - [`display`]: a virtual X display with moving content.
 //! - [`proxy`]: an HTTP proxy with a password.
 //! - [`recorder`]: `hindsight-recorder` signed in as an agent.
+//! - [`carrier`]: Kamailio between a site and the phones outside.
 //! - [`console`]: the web API as the console uses it.
 //! - [`debian`]: a clean Debian in a directory, for packages.
 //! - [`softphone`]: a phone that does exactly what a test tells it.
@@ -26,6 +27,7 @@
 
 pub mod backlog;
 pub mod bench;
+pub mod carrier;
 pub mod console;
 pub mod debian;
 pub mod desktop;

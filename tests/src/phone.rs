@@ -21,11 +21,13 @@ pub struct Seat {
     pub wrapper: Vec<String>,
     /// Whether it speaks TLS with the SIP server.
     pub by_tls: bool,
+    /// Host and port of the proxy that it sends everything to.
+    pub proxy: Option<String>,
 }
 
 impl Default for Seat {
     fn default() -> Self {
-        Self { address: "127.0.0.1".to_owned(), wrapper: Vec::new(), by_tls: false }
+        Self { address: "127.0.0.1".to_owned(), wrapper: Vec::new(), by_tls: false, proxy: None }
     }
 }
 
@@ -87,7 +89,7 @@ impl Phone {
             dir.join("config"),
             configuration(&seat.address, dir, config, (sip_port, control_port)),
         )?;
-        std::fs::write(dir.join("accounts"), account(config))?;
+        std::fs::write(dir.join("accounts"), account(config, seat.proxy.as_deref()))?;
         std::fs::write(dir.join("contacts"), "")?;
         let line: Vec<&str> = seat.wrapper.iter().map(String::as_str).chain(["baresip", "-f"]).collect();
         let mut program = Program::spawn(
@@ -218,9 +220,10 @@ fn netstring(bytes: &[u8]) -> Result<Option<(Value, usize)>> {
     Ok(Some((serde_json::from_slice(&bytes[colon + 1..end])?, end + 1)))
 }
 
-fn account(config: &PhoneConfig<'_>) -> String {
+fn account(config: &PhoneConfig<'_>, proxy: Option<&str>) -> String {
     format!(
-        "<sip:{dn}@{registrar}>;auth_user={dn};auth_pass={password};regint=60;answermode={answer};audio_codecs={codec}{encryption}\n",
+        "<sip:{dn}@{registrar}>;auth_user={dn};auth_pass={password};regint=60;answermode={answer};audio_codecs={codec}{encryption}{proxy}\n",
+        proxy = proxy.map(|proxy| format!(";outbound=\"sip:{proxy}\"")).unwrap_or_default(),
         dn = config.dn,
         registrar = config.registrar,
         password = config.password,

@@ -1,6 +1,11 @@
 //! Configuration and commands for the voice components, sent over the link and cached by them on disk.
 
-use crate::{InteractionId, agent::CallAction, policy::VoicePolicy};
+use crate::{
+    InteractionId,
+    agent::CallAction,
+    policy::VoicePolicy,
+    trunk::{Outside, Trunk},
+};
 use serde::{Deserialize, Serialize};
 
 /// A SIP server's answer to a command for a call that it does not serve.
@@ -18,6 +23,12 @@ pub struct VoiceConfig {
     pub dns: Vec<Dn>,
     /// Certificates (PEM) of the recipients of new voice recordings; recording is refused when there is none.
     pub recipients: Vec<String>,
+    /// How numbers outside are dialled and written; `None`: nobody calls out. For SIP servers only, as the trunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
+    /// Lines to the world outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trunks: Vec<Trunk>,
 }
 
 /// A directory number: what a phone registers as.

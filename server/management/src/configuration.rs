@@ -5,6 +5,7 @@ use crate::{
     capture_section::CaptureSection,
     plan::{self, Plan, Step},
     site_file::{AgentSection, DnSection, PersonSection, SiteFile},
+    trunk_section::TrunkSection,
     voice::{agent_terms, captured_media},
 };
 use hindsight_store::{
@@ -13,7 +14,12 @@ use hindsight_store::{
     persons::{self, Person},
     sessions, settings,
 };
-use hindsight_wire::{Timestamp, agent::Medium, policy::CapturePolicy};
+use hindsight_wire::{
+    Timestamp,
+    agent::Medium,
+    policy::CapturePolicy,
+    trunk::{Outside, Trunk},
+};
 
 /// Setting: SIP domain.
 pub(crate) const REALM: &str = "realm";
@@ -24,6 +30,11 @@ pub(crate) const CAPTURE: &str = "capture";
 pub(crate) const MEDIA: &str = "capture_media";
 /// Setting: what agents see.
 pub(crate) const AGENT: &str = "agent";
+
+/// Setting: how numbers outside are dialled and written.
+pub(crate) const OUTSIDE: &str = "outside";
+/// Setting: trunks, with their passwords.
+pub(crate) const TRUNKS: &str = "trunks";
 
 /// Everything that a configuration file can set.
 #[derive(Clone, Default)]
@@ -42,6 +53,10 @@ pub struct Configuration {
     pub persons: Vec<Person>,
     /// By number.
     pub dns: Vec<OwnedDn>,
+    /// How numbers outside are dialled and written; `None`: nobody calls out.
+    pub outside: Option<Outside>,
+    /// In the order of their files.
+    pub trunks: Vec<Trunk>,
 }
 
 /// Reads the configuration.
@@ -54,6 +69,8 @@ pub async fn load(db: &mut Connection) -> Result<Configuration, ManagementError>
         agent: agent_terms(db).await?,
         persons: persons::all(db).await?,
         dns: dns::all(db).await?,
+        outside: settings::get(db, OUTSIDE).await?,
+        trunks: settings::get(db, TRUNKS).await?.unwrap_or_default(),
     })
 }
 
@@ -111,6 +128,8 @@ async fn carry_out(db: &mut Connection, step: &Step) -> Result<(), ManagementErr
         Step::RemoveDn(number) => {
             dns::remove(db, number).await?;
         }
+        Step::Outside(outside) => settings::put(db, OUTSIDE, outside).await?,
+        Step::Trunks(trunks) => settings::put(db, TRUNKS, trunks).await?,
     }
     Ok(())
 }
@@ -147,6 +166,8 @@ pub async fn export(db: &mut Connection) -> Result<SiteFile, ManagementError> {
             .collect(),
         capture: Some(CaptureSection::of(&current.capture, &current.media)),
         agent: Some(current.agent),
+        outside: current.outside,
+        trunks: current.trunks.iter().map(TrunkSection::of).collect(),
         realm: Some(current.realm).filter(|realm| !realm.is_empty()),
     })
 }

@@ -1,6 +1,6 @@
 //! Configuration of the site and who may sign in to it.
 //!
-//! - [`site_file`], [`capture_section`]: the form of `config apply FILE.toml`; [`plan`]: what a file would change (pure); [`configuration`]:
+//! - [`site_file`], [`capture_section`], [`trunk_section`]: the form of `config apply FILE.toml`; [`plan`]: what a file would change (pure); [`configuration`]:
 //!   reading, applying and exporting it.
 //! - [`voice`]: what the voice components and the desktops are told; [`watch`]: when it changes.
 //! - [`password`], [`lockout`], [`authentication`]: sign-in with Argon2id and a lock-out.
@@ -17,6 +17,7 @@ pub mod lockout;
 pub mod password;
 pub mod plan;
 pub mod site_file;
+pub mod trunk_section;
 pub mod voice;
 pub mod watch;
 

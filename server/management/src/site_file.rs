@@ -1,11 +1,11 @@
 //! The form of a configuration file: what `config apply FILE.toml` reads and `config export` writes.
 //!
-//! What a file does not name stays as it is, so a site may keep persons and DNs in several files. A DN is removed by
-//! `absent = true`. A person is never removed, for recordings and the audit log name them: `roles = []` lets them do nothing.
+//! What a file does not name stays as it is, so a site may keep persons and DNs in several files. A DN or a
+//! trunk is removed by `absent = true`. A person is never removed, for recordings and the audit log name them: `roles = []` lets them do nothing.
 
-use crate::{ManagementError, capture_section::CaptureSection};
+use crate::{ManagementError, capture_section::CaptureSection, trunk_section::TrunkSection};
 use hindsight_store::persons::PersonRole;
-use hindsight_wire::policy::VoicePolicy;
+use hindsight_wire::{policy::VoicePolicy, trunk::Outside};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -28,6 +28,12 @@ pub struct SiteFile {
     /// Directory numbers.
     #[serde(default, rename = "dn", skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<DnSection>,
+    /// How numbers outside are dialled and written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
+    /// Lines to the world outside.
+    #[serde(default, rename = "trunk", skip_serializing_if = "Vec::is_empty")]
+    pub trunks: Vec<TrunkSection>,
 }
 
 /// `[agent]`: fields left out take their default.

@@ -2,7 +2,7 @@
 
 use crate::{
     ManagementError,
-    configuration::{AGENT, CAPTURE, MEDIA, REALM},
+    configuration::{AGENT, CAPTURE, MEDIA, OUTSIDE, REALM, TRUNKS},
     site_file::AgentSection,
 };
 use hindsight_store::{
@@ -31,6 +31,8 @@ pub async fn voice_config(db: &mut Connection) -> Result<VoiceConfig, Management
         realm: settings::get(db, REALM).await?.unwrap_or_default(),
         dns: dns::all(db).await?.into_iter().map(dn).collect(),
         recipients: recipients(db).await?,
+        outside: settings::get(db, OUTSIDE).await?,
+        trunks: settings::get(db, TRUNKS).await?.unwrap_or_default(),
     })
 }
 

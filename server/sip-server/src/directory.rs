@@ -37,6 +37,11 @@ impl Directory {
         self.dns.get(number)
     }
 
+    /// A party of a call outside.
+    pub fn outsider(&self, number: &str) -> Participant {
+        Participant { number: number.to_owned(), is_dn: false, record_voice: false, record_screen: false }
+    }
+
     /// A party of a call: a DN with its policy, or a number that is none of ours.
     pub fn participant(&self, number: &str) -> Participant {
         let dn = self.get(number);

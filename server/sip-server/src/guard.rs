@@ -8,7 +8,8 @@ pub const SDP: &str = "application/sdp";
 /// Digits that a phone says by INFO instead of in its voice.
 pub const DTMF: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
-/// Methods, schemes and bodies. One extension: a REFER may want to hear nothing of what becomes of it (RFC 4488).
+/// Methods, schemes and bodies. Two extensions: a REFER may want to hear nothing of what becomes of it (RFC 4488), and
+/// proxies may name themselves in a REGISTER (RFC 3327).
 pub fn capabilities() -> Capabilities {
     Capabilities {
         methods: vec![
@@ -20,7 +21,7 @@ pub fn capabilities() -> Capabilities {
             Method::Refer,
         ],
         schemes: vec!["sip", "tel"],
-        extensions: vec!["norefersub"],
+        extensions: vec!["norefersub", "path"],
         content_types: [SDP, "multipart/mixed"].into_iter().chain(DTMF).collect(),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! SIP and SDP are kept as their own text, so that what is read again is parsed like anything from the network.
 
+use crate::trunks::Way;
 use hindsight_sip::{Destination, Dialog, DialogParts, NameAddr, Protocol, Source, Uri};
 use hindsight_wire::{CaptureId, InteractionId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -134,11 +135,27 @@ pub struct KeptDialog {
     remote_seq: Option<u32>,
     /// The address that the phone's own requests came from, by UDP: connections end with their process.
     from: Option<SocketAddr>,
+    /// The trunk that it goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trunk: Option<KeptWay>,
+}
+
+/// A way to a trunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct KeptWay {
+    name: String,
+    protocol: String,
+    at: SocketAddr,
 }
 
 impl KeptDialog {
     /// This one.
-    pub fn of(dialog: &Dialog, flow: Option<Destination>) -> Self {
+    pub(crate) fn of(dialog: &Dialog, flow: Option<Destination>, trunk: Option<&Way>) -> Self {
+        let kept = |way: &Way| KeptWay {
+            name: way.trunk.clone(),
+            protocol: way.to.protocol.to_string(),
+            at: way.to.addr,
+        };
         let parts = dialog.parts();
         Self {
             call_id: parts.call_id,
@@ -150,11 +167,12 @@ impl KeptDialog {
             local_seq: parts.local_seq,
             remote_seq: parts.remote_seq,
             from: flow.filter(|flow| flow.protocol == Protocol::Udp).map(|flow| flow.addr),
+            trunk: trunk.map(kept),
         }
     }
 
     /// The dialog and the way to its far end; `None`: it cannot be read.
-    pub fn restored(&self) -> Option<(Dialog, Option<Destination>)> {
+    pub(crate) fn restored(&self) -> Option<(Dialog, Option<Destination>, Option<Way>)> {
         let address = |text: &String| NameAddr::parse(text).ok();
         let dialog = Dialog::of_parts(DialogParts {
             call_id: self.call_id.clone(),
@@ -166,7 +184,14 @@ impl KeptDialog {
             local_seq: self.local_seq.checked_add(SKIPPED).filter(|number| *number < 1 << 31)?,
             remote_seq: self.remote_seq,
         });
-        Some((dialog, self.from.map(Destination::udp)))
+        let trunk = match &self.trunk {
+            Some(KeptWay { name, protocol, at }) => {
+                let to = Destination { protocol: Protocol::parse(protocol)?, addr: *at };
+                Some(Way { trunk: name.clone(), to })
+            }
+            None => None,
+        };
+        Some((dialog, self.from.map(Destination::udp), trunk))
     }
 }
 
@@ -177,6 +202,9 @@ pub struct KeptBinding {
     pub contact: String,
     /// Where its REGISTER came from and reached us, by UDP and straight from the phone.
     pub source: Option<(SocketAddr, SocketAddr)>,
+    /// The proxies on the way to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
     /// Of its last REGISTER.
     pub call_id: String,
     /// Of its last REGISTER.

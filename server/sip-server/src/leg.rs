@@ -1,6 +1,6 @@
 //! One leg of a call as SIP sees it: from INVITE to BYE.
 
-use crate::call::Order;
+use crate::{call::Order, trunks::Way};
 use hindsight_sip::{
     ClientTransactionId, Destination, Dialog, Request, Response, ServerTransactionId, SipMessage, Source,
 };
@@ -33,6 +33,8 @@ pub(crate) struct Up {
     pub(crate) dialog: Dialog,
     /// The way that the phone's own requests came, preferred to its Contact (NAT, TCP).
     pub(crate) flow: Option<Destination>,
+    /// The trunk that it goes by.
+    pub(crate) trunk: Option<Way>,
     /// The connection of that way is gone, as far as we know: only the phone can open another.
     pub(crate) cut: bool,
     /// The 2xx of this INVITE of ours waits for our ACK.
@@ -72,6 +74,7 @@ impl Up {
         Self {
             dialog,
             flow,
+            trunk: None,
             cut: false,
             to_acknowledge: None,
             pending: None,
@@ -84,6 +87,13 @@ impl Up {
         }
     }
 
+    /// The dialog with a trunk: its Contact and its proxies say where its requests go, and its own address where those
+    /// are names.
+    pub(crate) fn by(dialog: Dialog, flow: Option<Destination>, trunk: Option<Way>) -> Self {
+        let flow = flow.filter(|_| trunk.is_none());
+        Self { trunk, ..Self::new(dialog, flow) }
+    }
+
     /// Whether an INVITE of the peer is under way, up to its ACK: ours has to wait (RFC 3261 14.1).
     pub(crate) fn is_changing(&self) -> bool {
         self.pending.is_some() || self.unacknowledged.is_some()
@@ -91,7 +101,7 @@ impl Up {
 
     /// Where requests of this dialog go.
     pub(crate) fn destination(&self) -> Option<Destination> {
-        destination(&self.dialog, self.flow)
+        destination(&self.dialog, self.flow).or_else(|| self.trunk.as_ref().map(|way| way.to))
     }
 
     /// The phone moved (RFC 3261 12.2.2): its new Contact, and the way that it came.

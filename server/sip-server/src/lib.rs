@@ -6,11 +6,12 @@
 //! | [`call`] | pure: one call over abstract legs, its recording, the watch over its far ends |
 //! | [`registrar`], [`auth`], [`lockout`], [`guard`] | pure: who is registered where, who sends a request, who guesses passwords, what is understood at all |
 //! | [`state`] | pure: all of it between events and commands of the SIP stack |
+//! | `trunks` | pure: the lines to the world outside, whether they are there, and by which one a call goes |
 //! | [`tls`] | the listener for phones that speak TLS: certificate and key |
 //! | [`kept`], [`ledger`] | what outlives the process: calls with their dialogs, registrations; the file they are in |
 //! | [`service`] | the loop: sockets, link, journal, clock |
 //!
-//! Deliberately absent: media (RTP goes by the media server only), forwarding to other domains, early media.
+//! Deliberately absent: media (RTP goes by the media server only), early media, trunks over TLS.
 
 pub mod auth;
 pub mod call;
@@ -30,6 +31,7 @@ mod session;
 pub mod state;
 mod tally;
 pub mod tls;
+mod trunks;
 mod wires;
 
 pub use config::Config;

@@ -11,6 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Proxies between a phone and us.
+const MOST_PROXIES: usize = 8;
+
 /// Where a phone is reachable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
@@ -18,6 +21,8 @@ pub struct Binding {
     pub contact: NameAddr,
     /// Where its REGISTER came from, if it came straight from the phone: the way back through a NAT or a connection.
     pub source: Option<Source>,
+    /// The proxies on the way to it, as its REGISTER named them (RFC 3327).
+    pub path: Vec<NameAddr>,
     call_id: String,
     cseq: u32,
     expires_at: Instant,
@@ -97,6 +102,7 @@ impl Registrar {
         let kept = |binding: &Binding| KeptBinding {
             contact: binding.contact.to_string(),
             source: binding.source.and_then(kept_source),
+            path: binding.path.iter().map(ToString::to_string).collect(),
             call_id: binding.call_id.clone(),
             cseq: binding.cseq,
             until: now.wall.plus_ms(milliseconds(binding.expires_at.saturating_duration_since(now.instant))),
@@ -119,6 +125,7 @@ impl Registrar {
                 Some(contact) if left > 0 => bindings.push(Binding {
                     contact,
                     source: binding.source.map(restored_source),
+                    path: binding.path.iter().filter_map(|text| NameAddr::parse(text).ok()).collect(),
                     call_id: binding.call_id.clone(),
                     cseq: binding.cseq,
                     expires_at: now.instant + Duration::from_millis(left),
@@ -193,6 +200,7 @@ fn apply(
     let call_id = request.call_id()?.to_owned();
     let cseq = request.cseq()?.number;
     let straight = request.vias()?.len() == 1;
+    let path = path_of(request)?;
     if request.contact_is_star() {
         if request.expires() != Some(0) || !request.contacts()?.is_empty() {
             return Err(Fault::syntax("Contact Star Without Expires 0").into());
@@ -226,6 +234,7 @@ fn apply(
         bindings.push(Binding {
             q: preference(&contact),
             source: straight.then_some(source),
+            path: path.clone(),
             call_id: call_id.clone(),
             cseq,
             expires_at: now + Duration::from_secs(asked.min(terms.max_expires).into()),
@@ -236,6 +245,15 @@ fn apply(
         return Err(Fault::status(StatusCode::FORBIDDEN, "Too Many Contacts").into());
     }
     Ok(bindings)
+}
+
+/// The way back to a phone behind proxies (RFC 3327 5.3).
+fn path_of(request: &Request) -> Result<Vec<NameAddr>, Fault> {
+    let path = request.headers.values("Path")?;
+    if path.len() > MOST_PROXIES {
+        return Err(Fault::status(StatusCode::FORBIDDEN, "Too Many Proxies"));
+    }
+    path.into_iter().map(NameAddr::parse).collect()
 }
 
 fn out_of_order() -> Refusal {
@@ -321,6 +339,24 @@ mod tests {
         assert_eq!(left.unwrap().len(), 2, "users compare with case: A is new, a is gone");
         assert_eq!(register(&mut registrar, 4, "Contact: *\r\nExpires: 0\r\n", now).unwrap(), [""; 0]);
         assert!(registrar.is_empty());
+    }
+
+    #[test]
+    fn the_proxies_on_the_way_to_a_phone_are_kept_in_their_order_and_outlive_the_process() {
+        let (mut registrar, now) = (Registrar::new(TERMS), Instant::now());
+        let lines = "Path: <sip:p2@192.0.2.3;lr>, <sip:192.0.2.2;lr>\r\nContact: <sip:a@192.0.2.1>\r\n";
+        register(&mut registrar, 1, lines, now).unwrap();
+        let path = |registrar: &Registrar| {
+            registrar.lookup("1001", now)[0].path.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(path(&registrar), ["<sip:p2@192.0.2.3;lr>", "<sip:192.0.2.2;lr>"]);
+        let wall = Now { instant: now, wall: hindsight_wire::Timestamp(0) };
+        let kept = registrar.kept("1001", wall);
+        let mut next = Registrar::new(TERMS);
+        assert_eq!((next.restore("1001", &kept, wall), path(&next)), (0, path(&registrar)));
+        let endless = "<sip:192.0.2.2;lr>, ".repeat(8) + "<sip:192.0.2.2;lr>";
+        let lines = format!("Path: {endless}\r\nContact: <sip:a@192.0.2.1>\r\n");
+        assert!(register(&mut registrar, 2, &lines, now).is_err());
     }
 
     #[test]

@@ -18,10 +18,11 @@ use hindsight_wire::{
     link::{Down, Up},
 };
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 /// How often the counts of what was turned away are told.
@@ -73,8 +74,10 @@ pub async fn run(
     let server = if every { server.reached_by(Box::new(route_to)) } else { server };
     let cached = cache.load()?;
     tracing::info!(listen = %sip.local_addr(), tls = ?sip.tls_addr(), "SIP server listens");
+    let (tell_looked, mut looked) = tokio::sync::mpsc::unbounded_channel();
+    let keeper = ConfigKeeper::start(cache);
     let mut service =
-        Service { sip, link, journal, ledger, keeper: ConfigKeeper::start(cache), server, configured: false };
+        Service { sip, link, journal, ledger, keeper, server, configured: false, looked: tell_looked };
     // A first start finds neither.
     service.restore(found, cached.is_some());
     if let Some(cached) = cached {
@@ -101,6 +104,7 @@ pub async fn run(
                 Some(event) => service.server.on_event(event, now()),
                 None => return Err(hindsight_sip::StackGone.into()),
             },
+            Some((trunk, found)) = looked.recv() => service.server.on_looked(&trunk, found, now()),
             Some(event) = link_events.recv() => service.on_link(event),
             _ = tell.tick() => tally.tell(&service.sip, service.server.turned()),
             _ = alive.tick() => service.note_alive(),
@@ -131,6 +135,24 @@ struct Service {
     server: SipServer,
     /// Whether it knows its DNs: until then every request is refused with 503.
     configured: bool,
+    /// The addresses of trunks' names.
+    looked: UnboundedSender<Looked>,
+}
+
+/// A trunk, and the addresses of its name or why there are none.
+type Looked = (String, Result<Vec<SocketAddr>, String>);
+
+/// Addresses only (RFC 3263 without NAPTR and SRV), those that we can send to. A name server may take its time: nobody
+/// waits for it.
+fn look(trunk: String, host: String, port: u16, own: SocketAddr, tell: UnboundedSender<Looked>) {
+    tokio::spawn(async move {
+        let found = match tokio::net::lookup_host((host.as_str(), port)).await {
+            Ok(found) => Ok(found.filter(|address| own.is_ipv6() || address.is_ipv4()).collect()),
+            Err(error) => Err(error.to_string()),
+        };
+        // Gone with the service.
+        let _ = tell.send((trunk, found));
+    });
 }
 
 impl Service {
@@ -140,6 +162,9 @@ impl Service {
                 Output::Sip(command) => self.sip.send(command).await?,
                 // A journal that refuses says so itself and counts: a call never waits for it.
                 Output::Journal(event) => drop(self.journal.append(&event)),
+                Output::Look { trunk, host, port } => {
+                    look(trunk, host, port, self.sip.local_addr(), self.looked.clone());
+                }
                 Output::Keep(key, kept) => self.ledger.keep(key, kept),
                 Output::Result { request, error } => {
                     if let Err(error) = self.link.send(Up::ControlResult { request, error }) {

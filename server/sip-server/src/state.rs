@@ -3,6 +3,7 @@
 mod admission;
 mod restore;
 mod transfer;
+mod trunks;
 
 use crate::{
     auth::Authenticator,
@@ -14,6 +15,7 @@ use crate::{
     lockout::LockOut,
     registrar::{Registrar, Terms},
     session::Session,
+    trunks::Trunks,
     wires::{Kind, Wires},
 };
 use hindsight_model::Event as DomainEvent;
@@ -58,6 +60,15 @@ pub enum Output {
         /// `None`: done and confirmed.
         error: Option<String>,
     },
+    /// Look up the name of a trunk; answered by [`SipServer::on_looked`].
+    Look {
+        /// Which.
+        trunk: String,
+        /// Its name.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
 }
 
 /// Who was turned away, in numbers.
@@ -89,6 +100,7 @@ pub struct SipServer {
     scheduled: HashMap<InteractionId, Instant>,
     next_sweep: Instant,
     pub(crate) wires: Wires,
+    trunks: Trunks,
     rng: StdRng,
 }
 
@@ -125,6 +137,7 @@ impl SipServer {
             next_sweep: now + SWEEP,
             config,
             wires,
+            trunks: Trunks::default(),
             rng,
         }
     }
@@ -160,7 +173,7 @@ impl SipServer {
     /// When [`SipServer::on_time`] wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        Some(call.map_or(self.next_sweep, |at| at.min(self.next_sweep)))
+        [call, self.trunks.deadline(), Some(self.next_sweep)].into_iter().flatten().min()
     }
 
     /// Calls that are not wholly over.
@@ -180,6 +193,7 @@ impl SipServer {
 
     /// A new configuration. Calls in progress keep the policy that they began with.
     pub fn on_config(&mut self, config: VoiceConfig, now: Now) {
+        self.trunks.configure(&config, &mut self.wires, now.instant);
         self.directory = Directory::new(config);
         let directory = &self.directory;
         let realm = directory.realm();
@@ -235,6 +249,7 @@ impl SipServer {
             }
             self.with_session(interaction, now, |session, wires| session.on_time(wires, now));
         }
+        self.trunks.on_time(&mut self.wires, now.instant);
         if self.next_sweep <= now.instant {
             self.next_sweep = now.instant + SWEEP;
             for number in self.registrar.expire(now.instant) {
@@ -282,6 +297,9 @@ impl SipServer {
     }
 
     fn on_outcome(&mut self, transaction: ClientTransactionId, event: Event, keep: bool, now: Now) {
+        if self.trunk_outcome(transaction, &event, now) {
+            return;
+        }
         let Some(outgoing) = self.wires.clients.get(&transaction).cloned() else { return };
         let provisional =
             matches!(&event, Event::Response { response, .. } if response.status.is_provisional());
@@ -308,8 +326,11 @@ impl SipServer {
                 Event::TransportFailed { transaction: id, reason: "no address to send to".to_owned() };
             session.outcome(outgoing, event, &mut self.wires, now);
         }
-        let deadline = session.call.deadline();
+        let deadline = session.deadline();
         let finished = session.is_finished();
+        for trunk in std::mem::take(&mut self.wires.suspects) {
+            self.trunks.suspected(&trunk, now.instant);
+        }
         self.keep(interaction, now);
         if let Some(at) = self.scheduled.remove(&interaction) {
             self.deadlines.remove(&(at, interaction));

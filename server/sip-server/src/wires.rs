@@ -1,13 +1,13 @@
 //! What the calls share: names of transactions and dialogs, what was asked of whom, and the way out.
 
-use crate::{call::Leg, guard, reconnect::Goodbyes, state::Output};
+use crate::{call::Leg, guard, reconnect::Goodbyes, state::Output, trunks::Way};
 use hindsight_sip::{
     ClientTransactionId, Command, Destination, DialogId, HostPort, Ids, NameAddr, Protocol, Request,
     ServerTransactionId, SipUri, capability::Capabilities,
 };
 use hindsight_wire::InteractionId;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
 };
 
@@ -58,6 +58,12 @@ pub(crate) struct Wires {
     pub(crate) tls_port: Option<u16>,
     /// BYEs to phones.
     pub(crate) goodbyes: Goodbyes,
+    /// The legs of calls that go by trunks.
+    pub(crate) trunk_legs: HashMap<InteractionId, BTreeMap<Leg, Way>>,
+    /// Requests to trunks that may ask for a password, and where they went.
+    pub(crate) to_trunks: HashMap<ClientTransactionId, (Request, Destination)>,
+    /// Trunks that left a call without an answer.
+    pub(crate) suspects: Vec<String>,
     /// Requests that could not be sent at all, to be told after what is under way.
     pub(crate) unsendable: VecDeque<ClientTransactionId>,
     pub(crate) out: VecDeque<Output>,
@@ -86,6 +92,9 @@ impl Wires {
             reach: Box::new(|_| None),
             tls_port: None,
             goodbyes: Goodbyes::default(),
+            trunk_legs: HashMap::new(),
+            to_trunks: HashMap::new(),
+            suspects: Vec::new(),
             unsendable: VecDeque::new(),
             out: VecDeque::new(),
         }
@@ -107,11 +116,26 @@ impl Wires {
         request: Request,
         to: Option<Destination>,
     ) {
+        if let Some(to) = to
+            && self.trunk_of(outgoing.interaction, outgoing.leg).is_some()
+        {
+            self.to_trunks.insert(id, (request.clone(), to));
+        }
         self.clients.insert(id, outgoing);
         match to {
             Some(to) => self.push(Output::Sip(Command::Request(id, request, to))),
             None => self.unsendable.push_back(id),
         }
+    }
+
+    /// The trunk that a leg goes by.
+    pub(crate) fn trunk_of(&self, interaction: InteractionId, leg: Leg) -> Option<&Way> {
+        self.trunk_legs.get(&interaction)?.get(&leg)
+    }
+
+    /// A leg goes by this trunk from now on.
+    pub(crate) fn goes_by(&mut self, interaction: InteractionId, leg: Leg, way: Way) {
+        self.trunk_legs.entry(interaction).or_default().insert(leg, way);
     }
 
     /// Our address for the far end of a dialog, as it can be reached from there.

@@ -44,4 +44,5 @@ mod survival;
 mod torture;
 mod transfer;
 mod transfer_window;
+mod trunks;
 mod wayland;

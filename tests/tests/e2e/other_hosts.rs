@@ -46,7 +46,8 @@ async fn phones_on_another_host_talk_and_never_reach_what_components_say_to_each
     let settings = std::fs::read_to_string(f.scenario.site.data().join("hindsight.toml"))?;
     assert!(settings.contains(&format!("\nadvertised = \"{}\"\n", host.here)), "{settings}");
     f.scenario.site.start().await?;
-    let seat = Seat { address: host.there.clone(), wrapper: host.namespace.wrapper(), by_tls: false };
+    let seat =
+        Seat { address: host.there.clone(), wrapper: host.namespace.wrapper(), by_tls: false, proxy: None };
     let (mut agent, mut customer) = f.scenario.phones_at(&seat, "pcmu", "").await?;
     recorded_call(&f, &mut agent, &mut customer, &Value::Null).await?;
     let ports = &f.scenario.site.ports;

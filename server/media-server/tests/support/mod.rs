@@ -76,7 +76,7 @@ impl Site {
     /// The configuration that a media server finds cached in its data directory.
     pub fn cache_config(&self, data: &Path, recipients: bool) {
         let recipients = if recipients { vec![self.recipient_cert.clone()] } else { Vec::new() };
-        let config = VoiceConfig { version: 1, realm: "test".into(), dns: Vec::new(), recipients };
+        let config = VoiceConfig { version: 1, realm: "test".into(), recipients, ..VoiceConfig::default() };
         std::fs::create_dir_all(data).unwrap();
         std::fs::write(data.join("config.json"), serde_json::to_vec(&config).unwrap()).unwrap();
     }

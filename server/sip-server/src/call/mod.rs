@@ -205,13 +205,22 @@ impl Call {
         if side == self.agent { Party::Agent } else { Party::Customer }
     }
 
-    /// The recorded DN is the agent; both or neither recorded: the called one.
+    /// The DN is the agent. Of two, the recorded one; both or neither recorded: the called one.
     fn agent_by_policy(&self) -> Side {
+        match (self.is_dn(Side::Caller), self.is_dn(Side::Callee)) {
+            (true, false) => return Side::Caller,
+            (false, true) => return Side::Callee,
+            (true, true) | (false, false) => {}
+        }
         let recorded = |side: Side| self.phones[side as usize].who.record_voice;
         match (recorded(Side::Caller), recorded(Side::Callee)) {
             (true, false) => Side::Caller,
             (true, true) | (false, _) => Side::Callee,
         }
+    }
+
+    fn is_dn(&self, side: Side) -> bool {
+        self.phones[side as usize].who.is_dn
     }
 
     fn wants_full_time(&self) -> bool {

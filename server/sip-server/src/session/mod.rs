@@ -8,12 +8,12 @@ mod outcome;
 mod outgoing;
 mod refer;
 mod restore;
+mod trunk;
 
 use crate::{
     call::{Action, Call, Failure, Input, Leg, Now, Side},
     leg::{Errand, Leg as State},
     reconnect,
-    registrar::Binding,
     state::Output,
     wires::Wires,
 };
@@ -21,6 +21,8 @@ use hindsight_model::Event as DomainEvent;
 use hindsight_sip::{ClientTransactionId, Destination, Dialog, Request, Response, SipUri, StatusCode};
 use hindsight_wire::InteractionId;
 use std::{collections::BTreeMap, net::SocketAddr};
+
+pub(crate) use trunk::{Contact, Outside};
 
 /// What a party of a call may send us.
 const ALLOW: &str = "INVITE, BYE, OPTIONS, INFO, REFER, ACK, CANCEL";
@@ -33,7 +35,7 @@ pub(crate) struct Session {
     pub(crate) call: Call,
     legs: BTreeMap<Leg, State>,
     /// Where each fork goes.
-    contacts: BTreeMap<u8, Binding>,
+    contacts: BTreeMap<u8, Contact>,
     next_fork: u8,
     max_forwards: u8,
     /// Our INVITEs that were answered with 2xx: forks may bring more of those.
@@ -45,8 +47,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(call: Call, caller: State, contacts: Vec<Binding>, max_forwards: u8) -> Self {
-        let contacts: BTreeMap<u8, Binding> = (0..u8::MAX).zip(contacts).collect();
+    pub(crate) fn new(call: Call, caller: State, contacts: Vec<Contact>, max_forwards: u8) -> Self {
+        let contacts: BTreeMap<u8, Contact> = (0..u8::MAX).zip(contacts).collect();
         let next_fork = contacts.last_key_value().map_or(0, |(fork, _)| fork + 1);
         Self {
             call,
@@ -67,7 +69,9 @@ impl Session {
         }
         for transaction in &self.answered {
             wires.clients.remove(transaction);
+            wires.to_trunks.remove(transaction);
         }
+        wires.trunk_legs.remove(&self.call.interaction());
     }
 
     /// Whether nothing is left of it, not even a dialog that still ends.
@@ -114,6 +118,7 @@ impl Session {
     pub(crate) fn on_time(&mut self, wires: &mut Wires, now: Now) {
         self.call.on_time(now);
         self.perform_all(wires, now);
+        self.expire_trunks(wires, now);
     }
 
     /// Performs what the call wants done.
@@ -127,7 +132,7 @@ impl Session {
 
     fn perform(&mut self, action: Action, wires: &mut Wires, now: Now) -> Option<Input> {
         match action {
-            Action::Invite { leg, offer } => self.invite(leg, offer, wires),
+            Action::Invite { leg, offer } => self.invite(leg, offer, wires, now),
             Action::Reinvite { leg, offer } => self.errand(leg, Errand::Reinvite(offer), wires),
             Action::Acknowledge { leg } => self.acknowledge(leg, wires),
             Action::Ring => self.ring(wires),

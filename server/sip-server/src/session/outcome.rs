@@ -29,8 +29,9 @@ impl Session {
             Event::TransportFailed { transaction, reason } => {
                 tracing::info!(leg = ?out.leg, %reason, "request not sent");
                 // A phone that cannot be reached is not there; of everything else it is as if 503 had come.
+                let by_trunk = wires.trunk_of(out.interaction, out.leg).is_some();
                 let status = match (out.leg, out.kind) {
-                    (Leg::Callee(_), Kind::Invite) => StatusCode::TEMPORARILY_UNAVAILABLE,
+                    (Leg::Callee(_), Kind::Invite) if !by_trunk => StatusCode::TEMPORARILY_UNAVAILABLE,
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 (None, status.as_u16(), transaction)
@@ -103,6 +104,7 @@ impl Session {
                 }
                 let talk = matches!(&calling, State::Calling { early: Some(_), .. });
                 self.legs.insert(leg, calling);
+                self.trunk_speaks(leg, rings);
                 if rings {
                     self.input(Input::Ringing { leg, talk }, wires, now);
                 }
@@ -112,9 +114,12 @@ impl Session {
             {
                 self.invite_answered(leg, transaction, (&request, flow, early), &response, wires, now);
             }
+            (Some(State::Calling { request, cancelled: false, .. }), _)
+                if self.next_trunk(leg, (request.body.clone(), Some(status)), wires, now) => {}
             // The connection that the phone registered over is gone: its Contact may still be reachable.
             (Some(State::Calling { request, flow: Some(_), cancelled: false, .. }), None)
-                if status == StatusCode::SERVICE_UNAVAILABLE.as_u16() =>
+                if status == StatusCode::SERVICE_UNAVAILABLE.as_u16()
+                    && wires.trunk_of(self.call.interaction(), leg).is_none() =>
             {
                 self.invite_again(leg, &request, wires);
             }
@@ -151,7 +156,7 @@ impl Session {
         match dialog {
             Ok(dialog) => {
                 wires.dialogs.insert(dialog.id().clone(), (self.call.interaction(), leg));
-                let mut up = Up::new(dialog, flow);
+                let mut up = Up::by(dialog, flow, wires.trunk_of(self.call.interaction(), leg).cloned());
                 up.answered(response, transaction);
                 self.legs.insert(leg, State::Up(Box::new(up)));
                 self.input(Input::Answered { leg, body: response.sdp().unwrap_or_default() }, wires, now);
@@ -169,7 +174,8 @@ impl Session {
         let mut from = from;
         from.params.remove("tag");
         let referred_by = request.headers.get("Referred-By").map(str::to_owned);
-        let envelope = Envelope { target: request.uri.clone(), from, to, flow: None, referred_by };
+        let path = request.routes().unwrap_or_default();
+        let envelope = Envelope { target: request.uri.clone(), from, to, flow: None, path, referred_by };
         self.send_invite(leg, envelope, request.body.clone(), wires);
     }
 

@@ -1,8 +1,8 @@
 //! What a call wants done, as requests and responses of its dialogs.
 
-use super::{ALLOW, Session, TALK, order, refusal, session_id};
+use super::{ALLOW, Contact, Session, TALK, order, refusal, session_id};
 use crate::{
-    call::Leg,
+    call::{Leg, Now},
     guard,
     leg::{Errand, Leg as State, Up, destination},
     reconnect,
@@ -19,25 +19,32 @@ use hindsight_wire::{InteractionId, manifest::Party};
 const SUBSCRIBED_SECONDS: u32 = 180;
 
 impl Session {
-    pub(super) fn invite(&mut self, leg: Leg, offer: Vec<u8>, wires: &mut Wires) {
+    pub(super) fn invite(&mut self, leg: Leg, offer: Vec<u8>, wires: &mut Wires, now: Now) {
         let envelope = match leg {
-            Leg::Callee(fork) => {
-                let Some(binding) = self.contacts.get(&fork) else { return };
-                let (from, to, referred_by) = self.call.addressed(fork);
-                Envelope {
-                    target: binding.contact.uri.clone(),
-                    from: wires.address_of(&from),
-                    to: wires.address_of(&to),
-                    flow: binding.source.map(Destination::from),
-                    referred_by: referred_by.map(|by| wires.address_of(&by).to_string()),
+            Leg::Callee(fork) => match self.contacts.get(&fork) {
+                Some(Contact::Phone(binding)) => {
+                    let (from, to, referred_by) = self.call.addressed(fork);
+                    Envelope {
+                        target: binding.contact.uri.clone(),
+                        from: wires.address_of(&from),
+                        to: wires.address_of(&to),
+                        flow: binding.source.map(Destination::from),
+                        path: binding.path.clone(),
+                        referred_by: referred_by.map(|by| wires.address_of(&by).to_string()),
+                    }
                 }
-            }
+                Some(Contact::Outside(_)) => match self.outside(leg, fork, wires, now) {
+                    Some(envelope) => envelope,
+                    None => return,
+                },
+                None => return,
+            },
             Leg::Media(side) => {
                 let uri = conference_uri(self.call.interaction(), self.call.role(side), wires);
                 // From names the party of this leg: the media server notes it with the party's track.
                 let from = wires.address_of(&self.call.number(side));
                 let to = NameAddr::new(uri.clone());
-                Envelope { target: uri, from, to, flow: None, referred_by: None }
+                Envelope { target: uri, from, to, flow: None, path: Vec::new(), referred_by: None }
             }
             Leg::Caller => return,
         };
@@ -45,11 +52,12 @@ impl Session {
     }
 
     pub(super) fn send_invite(&mut self, leg: Leg, envelope: Envelope, offer: Vec<u8>, wires: &mut Wires) {
-        let Envelope { mut target, from, to, flow, referred_by } = envelope;
+        let Envelope { mut target, from, to, flow, path, referred_by } = envelope;
         if let Some(sip) = target.as_sip_mut() {
             sip.headers = None;
         }
-        let to_address = flow.or_else(|| Destination::of_uri(&target));
+        let hop = path.first().map_or(&target, |proxy| &proxy.uri);
+        let to_address = flow.or_else(|| Destination::of_uri(hop));
         let request = NewRequest {
             method: Method::Invite,
             target,
@@ -64,6 +72,9 @@ impl Session {
         request.headers.set("Max-Forwards", self.max_forwards);
         request.headers.push("Allow", ALLOW);
         request.headers.push("Session-ID", session_id(self.call.interaction()));
+        for proxy in &path {
+            request.headers.push("Route", proxy);
+        }
         if let Some(by) = referred_by {
             request.headers.push("Referred-By", by);
         }
@@ -158,7 +169,7 @@ impl Session {
         match self.legs.remove(&leg) {
             Some(State::Offered { transaction, request, dialog, flow }) => {
                 let response = ok(&dialog, &request);
-                let mut up = Up::new(*dialog, flow);
+                let mut up = Up::by(*dialog, flow, wires.trunk_of(interaction, leg).cloned());
                 up.unacknowledged = Some(transaction);
                 self.legs.insert(leg, State::Up(Box::new(up)));
                 wires.push(Output::Sip(Command::Accept(transaction, response)));
@@ -251,6 +262,8 @@ pub(super) struct Envelope {
     pub(super) from: NameAddr,
     pub(super) to: NameAddr,
     pub(super) flow: Option<Destination>,
+    /// The proxies on the way.
+    pub(super) path: Vec<NameAddr>,
     /// Who had it sent (RFC 3892).
     pub(super) referred_by: Option<String>,
 }

@@ -1,11 +1,10 @@
 //! Transfers as SIP: the answer to REFER and its implicit subscription (RFC 3515), and dialogs that move from one call to
 //! another.
 
-use super::Session;
+use super::{Contact, Session};
 use crate::{
     call::{Asked, Consulted, Input, Leg, Now, Participant, Side, Target},
     leg::{Errand, Leg as State, Up},
-    registrar::Binding,
     state::Output,
     wires::Wires,
 };
@@ -47,7 +46,7 @@ impl Session {
     }
 
     /// Places for the contacts of somebody who is to join; `None`: there is no room for that many any more.
-    pub(crate) fn fork_to(&mut self, who: Participant, contacts: Vec<Binding>) -> Option<Target> {
+    pub(crate) fn fork_to(&mut self, who: Participant, contacts: Vec<Contact>) -> Option<Target> {
         let first = self.next_fork;
         let end = first.checked_add(u8::try_from(contacts.len()).ok()?)?;
         self.next_fork = end;
@@ -68,6 +67,9 @@ impl Session {
             wires.clients.remove(&transaction);
         }
         up.errands.clear();
+        if let Some(legs) = wires.trunk_legs.get_mut(&self.call.interaction()) {
+            legs.remove(&leg);
+        }
         Some((up, phone))
     }
 
@@ -81,6 +83,9 @@ impl Session {
         let leg = Leg::Callee(self.next_fork);
         self.next_fork = self.next_fork.checked_add(1)?;
         wires.dialogs.insert(up.dialog.id().clone(), (self.call.interaction(), leg));
+        if let Some(way) = &up.trunk {
+            wires.goes_by(self.call.interaction(), leg, way.clone());
+        }
         self.legs.insert(leg, State::Up(up));
         Some(Target::Consulted { phone, leg })
     }

@@ -19,7 +19,7 @@ impl Session {
         let mut kept = self.call.kept(now)?;
         for leg in legs(&kept) {
             let Some(State::Up(up)) = self.legs.get(&leg) else { return None };
-            kept.dialogs.push(KeptDialog::of(&up.dialog, up.flow));
+            kept.dialogs.push(KeptDialog::of(&up.dialog, up.flow, up.trunk.as_ref()));
         }
         Some(kept)
     }
@@ -39,10 +39,13 @@ impl Session {
         let dialogs: Vec<_> = kept.dialogs.iter().map(KeptDialog::restored).collect::<Option<_>>()?;
         let call = Call::restored(interaction, kept, limits, at, seed, now)?;
         let mut legs_up = BTreeMap::new();
-        for (leg, (dialog, flow)) in legs(kept).into_iter().zip(dialogs) {
+        for (leg, (dialog, flow, trunk)) in legs(kept).into_iter().zip(dialogs) {
             wires.dialogs.insert(dialog.id().clone(), (interaction, leg));
             // Connections end with their process.
-            let up = Up { cut: true, ..Up::new(dialog, flow) };
+            if let Some(way) = &trunk {
+                wires.goes_by(interaction, leg, way.clone());
+            }
+            let up = Up { cut: true, ..Up::by(dialog, flow, trunk) };
             legs_up.insert(leg, State::Up(Box::new(up)));
         }
         let forks = kept.leaving.iter().flatten().copied().chain(kept.caller_fork).chain([kept.fork]);

@@ -1,14 +1,15 @@
 //! Requests outside of a dialog: who may register, who may call whom, and the calls that reach nobody.
 
-use super::{RETRY_AFTER, SipServer};
+use super::{RETRY_AFTER, SipServer, trunks::record};
 use crate::{
     auth::Judged,
     call::{Call, Leg, Now, Participant},
     kept::{Kept, Key},
     leg::{Leg as State, flow_of},
-    registrar::{Binding, Refusal},
-    session::Session,
+    registrar::Refusal,
+    session::{Contact, Session},
     state::Output,
+    trunks::Way,
 };
 use hindsight_model::{
     Event as DomainEvent,
@@ -24,6 +25,17 @@ use std::net::IpAddr;
 
 /// Tokens that a wrong password costs its source.
 const WRONG_COSTS: i32 = 5;
+
+/// A call that is let in.
+pub(super) struct Offered {
+    /// Caller, callee.
+    pub(super) parties: [Participant; 2],
+    /// The callee's, at least one.
+    pub(super) contacts: Vec<Contact>,
+    pub(super) offer: Option<Description>,
+    /// The way back to the trunk that it comes from.
+    pub(super) trunk: Option<Way>,
+}
 
 impl SipServer {
     pub(super) fn on_register(
@@ -48,7 +60,9 @@ impl SipServer {
             Ok(contacts) => {
                 tracing::debug!(contacts = contacts.len(), "registered");
                 self.keep_registrations(&number, now);
-                let response = Response::to(request, StatusCode::OK);
+                let mut response = Response::to(request, StatusCode::OK);
+                // RFC 3327 5.3: who asks for it learns the way that is kept.
+                request.headers.copy_to("Path", &mut response.headers);
                 contacts.iter().fold(response, |response, contact| response.with_header("Contact", contact))
             }
             Err(Refusal::TooBrief(least)) => {
@@ -119,6 +133,9 @@ impl SipServer {
     }
 
     pub(super) fn on_invite(&mut self, id: ServerTransactionId, request: Request, source: Source, now: Now) {
+        if let Some(trunk) = self.trunk_of(&request, source) {
+            return self.on_invite_of_trunk(id, request, (trunk, source), now);
+        }
         let caller = match self.admit(&request, source, now) {
             Ok(caller) => caller,
             Err(response) => return self.respond(id, *response),
@@ -128,14 +145,22 @@ impl SipServer {
             Err(response) => return self.respond(id, *response),
         };
         let dialled = request.uri.user().unwrap_or_default();
-        let caller = self.directory.participant(&caller);
-        let callee = self.directory.participant(&dialled);
-        let contacts = self.registrar.lookup(&dialled, now.instant);
-        if !self.is_ours(&request.uri) || !callee.is_dn || contacts.is_empty() {
-            let status =
-                if callee.is_dn { StatusCode::TEMPORARILY_UNAVAILABLE } else { StatusCode::NOT_FOUND };
-            self.announce_unreachable([&caller, &callee], now);
-            return self.respond(id, Response::to(&request, status));
+        let mut reached = self.reach(&dialled, &caller, None, now);
+        let mut caller = self.directory.participant(&caller);
+        if !self.is_ours(&request.uri) {
+            let unknown =
+                if reached.who.is_dn { StatusCode::TEMPORARILY_UNAVAILABLE } else { StatusCode::NOT_FOUND };
+            reached.contacts = Err(unknown);
+        }
+        let contacts = match reached.contacts {
+            Ok(contacts) => contacts,
+            Err(status) => {
+                self.announce_unreachable([&caller, &reached.who], status, now);
+                return self.respond(id, Response::to(&request, status));
+            }
+        };
+        if self.recorded_by_trunk(&contacts) {
+            record(&mut reached.who, &mut caller);
         }
         let tag = self.wires.ids.tag();
         let contact = self.wires.contact(Some(source.into()));
@@ -145,16 +170,17 @@ impl SipServer {
                 return self.respond(id, Response::to(&request, fault.status).with_reason(fault.reason));
             }
         };
-        self.begin(id, request, source, dialog, ([caller, callee], contacts, offer), now);
+        let offered = Offered { parties: [caller, reached.who], contacts, offer, trunk: None };
+        self.begin(id, request, source, dialog, offered, now);
     }
 
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         id: ServerTransactionId,
         request: Request,
         source: Source,
         dialog: Dialog,
-        (parties, contacts, offer): ([Participant; 2], Vec<Binding>, Option<Description>),
+        Offered { parties, contacts, offer, trunk }: Offered,
         now: Now,
     ) {
         let interaction = self.new_interaction(now);
@@ -168,6 +194,9 @@ impl SipServer {
         let key = (dialog.id().call_id.clone(), dialog.id().remote_tag.clone());
         self.callers.insert(key, interaction);
         let flow = flow_of(&request, source);
+        if let Some(way) = trunk {
+            self.wires.goes_by(interaction, Leg::Caller, way);
+        }
         let caller =
             State::Offered { transaction: id, request: Box::new(request), dialog: Box::new(dialog), flow };
         let session = Session::new(call, caller, contacts, max_forwards);
@@ -178,24 +207,37 @@ impl SipServer {
 
     /// Who calls, when the INVITE may be served at all.
     fn admit(&mut self, request: &Request, source: Source, now: Now) -> Result<String, Box<Response>> {
+        self.sound(request)?;
+        let number = self.authenticate(request, source, now)?;
+        // Nobody calls in another's name.
+        if request.from().ok().and_then(|from| from.uri.user()).as_deref() != Some(number.as_str()) {
+            return Err(Box::new(Response::to(request, StatusCode::FORBIDDEN)));
+        }
+        self.has_room(request)?;
+        Ok(number)
+    }
+
+    /// Whether an INVITE may be served, whoever sends it.
+    pub(super) fn admissible(&self, request: &Request) -> Result<(), Box<Response>> {
+        self.sound(request)?;
+        self.has_room(request)
+    }
+
+    fn sound(&self, request: &Request) -> Result<(), Box<Response>> {
         let refuse = |status| Err(Box::new(Response::to(request, status)));
         if request.max_forwards().ok().flatten() == Some(0) {
             return refuse(StatusCode::TOO_MANY_HOPS);
         }
-        if self.is_merged(request) {
-            return refuse(StatusCode::LOOP_DETECTED);
-        }
-        let number = self.authenticate(request, source, now)?;
-        // Nobody calls in another's name.
-        if request.from().ok().and_then(|from| from.uri.user()).as_deref() != Some(number.as_str()) {
-            return refuse(StatusCode::FORBIDDEN);
-        }
+        if self.is_merged(request) { refuse(StatusCode::LOOP_DETECTED) } else { Ok(()) }
+    }
+
+    fn has_room(&self, request: &Request) -> Result<(), Box<Response>> {
         if self.sessions.len() >= self.config.max_calls {
             tracing::warn!(calls = self.sessions.len(), "no room for another call");
             let response = Response::to(request, StatusCode::SERVICE_UNAVAILABLE);
             return Err(Box::new(response.with_header("Retry-After", RETRY_AFTER)));
         }
-        Ok(number)
+        Ok(())
     }
 
     fn is_merged(&self, request: &Request) -> bool {
@@ -203,7 +245,7 @@ impl SipServer {
         self.callers.contains_key(&(call_id.to_owned(), from.tag().unwrap_or_default().to_owned()))
     }
 
-    fn offer_of(&self, request: &Request) -> Result<Option<Description>, Box<Response>> {
+    pub(super) fn offer_of(&self, request: &Request) -> Result<Option<Description>, Box<Response>> {
         let Some(body) = request.sdp() else { return Ok(None) };
         match Description::parse(&body) {
             Ok(offer) => Ok(Some(offer)),
@@ -218,10 +260,12 @@ impl SipServer {
     }
 
     /// A call that reaches nobody is an interaction all the same.
-    fn announce_unreachable(&mut self, parties: [&Participant; 2], now: Now) {
+    pub(super) fn announce_unreachable(&mut self, parties: [&Participant; 2], status: StatusCode, now: Now) {
         let interaction = self.new_interaction(now);
         tracing::info!(%interaction, "call to a number that nobody is registered at");
-        let ended = What::CallEnded { cause: EndCause::NotFound, by: None };
+        let nobody = matches!(status, StatusCode::NOT_FOUND | StatusCode::TEMPORARILY_UNAVAILABLE);
+        let cause = if nobody { EndCause::NotFound } else { EndCause::Failed };
+        let ended = What::CallEnded { cause, by: None };
         for what in [Call::offered_event(parties), ended] {
             self.wires.push(Output::Journal(DomainEvent { interaction, at: now.wall, what }));
         }

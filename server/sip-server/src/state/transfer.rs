@@ -34,6 +34,10 @@ impl SipServer {
         session.hear_refer(leg, request)?;
         let party = session.call.number_at(leg);
         // A dialog's tags are no secret: whoever has a call go elsewhere proves who they are.
+        // Nobody outside has calls of this site go elsewhere.
+        if self.is_outside(interaction, leg) {
+            return Err(refuse(StatusCode::FORBIDDEN));
+        }
         let number = self.authenticate(request, source, now)?;
         if party.is_some_and(|party| party != number) || matches!(leg, Leg::Media(_)) {
             return Err(refuse(StatusCode::FORBIDDEN));
@@ -47,7 +51,7 @@ impl SipServer {
         }
         let target = match &to.replaces {
             Some(replaces) => self.consulted(interaction, &number, &to, replaces, now),
-            None => self.called(interaction, &to, now),
+            None => self.called((interaction, &number), &to, now),
         };
         self.with_session(interaction, now, |session, wires| {
             session.refer(leg, (id, request), target, wires, now);
@@ -73,7 +77,7 @@ impl SipServer {
             let error = refused.map(str::to_owned);
             return self.wires.push(Output::Result { request, error });
         };
-        let to = self.called_number(*interaction, to.clone(), None, now);
+        let to = self.called_number((*interaction, dn), to.clone(), None, now);
         let asked = Asked::Desktop { request, by };
         self.with_session(*interaction, now, |session, wires| {
             session.input(Input::Transfer { asked, to }, wires, now);
@@ -81,28 +85,32 @@ impl SipServer {
     }
 
     /// Somebody to be called in a call.
-    fn called(&mut self, interaction: InteractionId, to: &ReferTo, now: Now) -> Target {
+    fn called(&mut self, (interaction, by): (InteractionId, &str), to: &ReferTo, now: Now) -> Target {
         let number = to.uri.user().unwrap_or_default();
         let status = if self.is_ours(&to.uri) { None } else { Some(StatusCode::NOT_FOUND) };
-        self.called_number(interaction, number, status, now)
+        self.called_number((interaction, by), number, status, now)
     }
 
-    /// The same by number; `status` refuses it.
-    pub(super) fn called_number(
+    /// The same by number; `by`: the DN that asks; `status` refuses it.
+    fn called_number(
         &mut self,
-        interaction: InteractionId,
+        (interaction, by): (InteractionId, &str),
         number: String,
         status: Option<StatusCode>,
         now: Now,
     ) -> Target {
-        let who = self.directory.participant(&number);
-        let contacts = self.registrar.lookup(&number, now.instant);
-        let absent = contacts.is_empty().then_some(StatusCode::TEMPORARILY_UNAVAILABLE);
-        let unknown = (!who.is_dn).then_some(StatusCode::NOT_FOUND);
+        let reached = self.reach(&number, by, None, now);
         let nobody = |status: StatusCode| Target::Nobody { number: number.clone(), status: status.as_u16() };
-        if let Some(status) = status.or(unknown).or(absent) {
-            return nobody(status);
+        let contacts = match (status, reached.contacts) {
+            (Some(status), _) | (None, Err(status)) => return nobody(status),
+            (None, Ok(contacts)) => contacts,
+        };
+        let (mut who, outsider) = (reached.who, self.outsider_in(interaction));
+        if outsider.is_some() && !who.is_dn && !self.trunks.plan().trunk_to_trunk {
+            return nobody(StatusCode::FORBIDDEN);
         }
+        // What comes by a trunk that is recorded is so for every DN that it reaches.
+        who.record_voice |= who.is_dn && outsider == Some(true);
         let session = self.sessions.get_mut(&interaction);
         let target = session.and_then(|session| session.fork_to(who, contacts));
         target.unwrap_or_else(|| nobody(StatusCode::SERVICE_UNAVAILABLE))
@@ -135,6 +143,11 @@ impl SipServer {
     ) -> Result<Target, StatusCode> {
         let (from, side) = self.replaceable(number, replaces)?;
         if from == into {
+            return Err(StatusCode::FORBIDDEN);
+        }
+        let joins = self.sessions.get(&from).and_then(|session| session.call.leg_of(side.other()));
+        let from_outside = joins.is_some_and(|leg| self.is_outside(from, leg));
+        if from_outside && self.outsider_in(into).is_some() && !self.trunks.plan().trunk_to_trunk {
             return Err(StatusCode::FORBIDDEN);
         }
         let room = self.sessions.get(&into).is_some_and(|session| session.has_room());

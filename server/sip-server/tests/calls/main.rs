@@ -4,12 +4,14 @@
 
 mod desktop;
 mod digits;
+mod line;
 mod net;
 mod peer;
 mod restart;
 mod site;
 mod streams;
 mod transfer;
+mod trunks;
 
 use hindsight_model::event::{EndCause, What};
 use hindsight_sip::sdp::Direction;

@@ -1,6 +1,9 @@
 //! Scripted peers over the real stack: phones, and a media server behind its resource manager.
 
-use crate::net::{Net, receive};
+use crate::{
+    line::Guard,
+    net::{Net, receive},
+};
 use hindsight_msml::{Outcome, parse_request, write_result};
 use hindsight_sip::{
     ClientTransactionId, Destination, Dialog, DialogId, Endpoint, EndpointConfig, Event, Ids, Method,
@@ -50,10 +53,16 @@ pub struct Peer {
     pub takes_digits: bool,
     /// As a media server: answers every request of a dialog with this.
     pub failing: Option<u16>,
+    /// As a trunk: who asks for a password.
+    pub guard: Option<Guard>,
+    /// Hears nothing.
+    pub silent: bool,
+    /// The INVITE of the last call.
+    pub invite: Option<Request>,
     pub dialogs: HashMap<DialogId, Dialog>,
     /// What the far end last described to us.
     pub heard: Option<Description>,
-    server: SocketAddr,
+    pub server: SocketAddr,
     is_media: bool,
     digest: DigestClient,
     ids: Ids,
@@ -83,6 +92,9 @@ impl Peer {
             polite: true,
             takes_digits: true,
             failing: None,
+            guard: None,
+            silent: false,
+            invite: None,
             dialogs: HashMap::new(),
             heard: None,
             server,
@@ -156,7 +168,7 @@ impl Peer {
         self.send(request.with_header("Expires", expires), now);
     }
 
-    fn send(&mut self, request: Request, now: Instant) -> ClientTransactionId {
+    pub fn send(&mut self, request: Request, now: Instant) -> ClientTransactionId {
         let to = match request.routes().unwrap().first() {
             _ if self.line.is_some() => Destination { protocol: Protocol::Tls, addr: self.server },
             Some(route) => Destination::of_uri(&route.uri).unwrap(),
@@ -189,31 +201,6 @@ impl Peer {
         let body = self.description(None);
         let Some(dialog) = self.dialogs.values_mut().next() else { return };
         let request = dialog.request(Method::Invite).with_body("application/sdp", body);
-        self.send(request, now);
-    }
-
-    /// The dialog of its call with this number.
-    pub fn dialog_with(&self, number: &str) -> &DialogId {
-        let with = |dialog: &&Dialog| dialog.remote().uri.user().as_deref() == Some(number);
-        self.dialogs.values().find(with).expect("a call with that number").id()
-    }
-
-    /// The value of Refer-To that names its call with this number (RFC 5589 7.3).
-    pub fn replacing(&self, number: &str) -> String {
-        let DialogId { call_id, local_tag, remote_tag } = self.dialog_with(number);
-        let call_id = call_id.replace('@', "%40");
-        format!(
-            "<sip:{number}@{}?Replaces={call_id}%3Bto-tag%3D{remote_tag}%3Bfrom-tag%3D{local_tag}>",
-            self.server
-        )
-    }
-
-    /// REFER in its call with this number.
-    pub fn refer(&mut self, number: &str, refer_to: &str, more: &[(&str, &str)], now: Instant) {
-        let id = self.dialog_with(number).clone();
-        let dialog = self.dialogs.get_mut(&id).unwrap();
-        let request = dialog.request(Method::Refer).with_header("Refer-To", refer_to);
-        let request = more.iter().fold(request, |request, (name, value)| request.with_header(name, value));
         self.send(request, now);
     }
 
@@ -254,6 +241,9 @@ impl Peer {
     }
 
     pub fn receive(&mut self, from: SocketAddr, protocol: Protocol, bytes: &[u8], now: Instant) {
+        if self.silent {
+            return;
+        }
         let local = self.line.unwrap_or(self.address);
         receive(&mut self.endpoint, (local, from), protocol, bytes, now);
     }
@@ -305,6 +295,9 @@ impl Peer {
     }
 
     fn request(&mut self, id: ServerTransactionId, request: Request, now: Instant) {
+        if let Some(refusal) = self.guard.as_mut().and_then(|guard| guard.refuses(&request, now)) {
+            return self.endpoint.respond(id, refusal.with_to_tag("g"), now);
+        }
         if let Some(status) = self.failing.filter(|_| request.to().unwrap().tag().is_some()) {
             let response = Response::to(&request, StatusCode::new(status).unwrap());
             return self.endpoint.respond(id, response, now);
@@ -322,7 +315,12 @@ impl Peer {
                 self.endpoint.respond(id, Response::to(&request, StatusCode::CALL_DOES_NOT_EXIST), now);
             }
             None if request.method == Method::Invite => self.invited(id, request, now),
-            None => self.endpoint.respond(id, Response::to(&request, StatusCode::OK).with_to_tag("o"), now),
+            None => {
+                if request.method == Method::Register {
+                    self.log.push(format!("registered {}", request.contacts().unwrap()[0].uri));
+                }
+                self.endpoint.respond(id, Response::to(&request, StatusCode::OK).with_to_tag("o"), now);
+            }
         }
     }
 
@@ -398,6 +396,7 @@ impl Peer {
     }
 
     fn invited(&mut self, id: ServerTransactionId, request: Request, now: Instant) {
+        self.invite = Some(request.clone());
         if self.is_media && !matches!(self.manner, Manner::Refuse(_)) {
             return self.answer(id, &request, now);
         }

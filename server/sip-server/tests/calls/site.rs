@@ -49,9 +49,13 @@ pub struct Site {
     /// Of which call each of them is.
     pub whose: Vec<InteractionId>,
     pub results: Vec<(u64, Option<String>)>,
+    /// Names of trunks to be looked up.
+    pub looks: Vec<(String, String, u16)>,
     /// Answers to addresses that are nobody's: `<Call-ID> <status>`.
     pub answered: Vec<String>,
     pub address: SocketAddr,
+    /// What it is configured with.
+    pub config: VoiceConfig,
     deadline: Option<Instant>,
     began: Instant,
 }
@@ -81,7 +85,7 @@ pub fn voice_config(full_time: &[&str]) -> VoiceConfig {
         version: 1,
         realm: "hindsight".to_owned(),
         dns: ["1001", "1002", "1003"].map(dn).into(),
-        recipients: Vec::new(),
+        ..VoiceConfig::default()
     }
 }
 
@@ -114,8 +118,10 @@ impl Site {
             interaction: None,
             whose: Vec::new(),
             results: Vec::new(),
+            looks: Vec::new(),
             answered: Vec::new(),
             address: server_address,
+            config: voice_config(full_time),
             deadline: None,
             began,
         }
@@ -131,6 +137,13 @@ impl Site {
         site.peers[B].register(3600, now);
         site.until("both registered", 40, |site| site.server.registered() == 2);
         site
+    }
+
+    /// What it is to know from now on.
+    pub fn configure(&mut self, change: impl FnOnce(&mut VoiceConfig)) {
+        change(&mut self.config);
+        let now = self.now();
+        self.server.on_config(self.config.clone(), now);
     }
 
     /// With 1001 and 1002 in a call.
@@ -158,7 +171,8 @@ impl Site {
             SipServer::new(config, self.address.into(), Box::new(move || ids.next()), seed, now.instant);
         let kept = self.kept.iter().map(|(key, kept)| (key.clone(), serde_json::from_str(kept).unwrap()));
         let restored = self.server.restore(kept.collect(), now);
-        self.server.on_config(voice_config(full_time), now);
+        self.config.dns = voice_config(full_time).dns;
+        self.server.on_config(self.config.clone(), now);
         restored
     }
 
@@ -272,6 +286,7 @@ impl Site {
                     self.events.push(event.what);
                 }
                 Output::Result { request, error } => self.results.push((request, error)),
+                Output::Look { trunk, host, port } => self.looks.push((trunk, host, port)),
             }
         }
     }

@@ -2,18 +2,45 @@
 
 use crate::{
     ended,
-    peer::Manner,
+    peer::{Manner, Peer},
     site::{A, B, C, MEDIA, Site},
 };
 use hindsight_model::event::{CallParty, EndCause, What};
-use hindsight_sip::sdp::Direction;
+use hindsight_sip::{Dialog, DialogId, Method, sdp::Direction};
 use hindsight_sip_server::state::Restored;
 use hindsight_wire::{agent::CallAction, component::CallControl};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const RECORDED: &[&str] = &["1002", "1003"];
 const TO_C: &str = "<sip:1003@192.0.2.1>";
+
+impl Peer {
+    /// The dialog of its call with this number.
+    pub fn dialog_with(&self, number: &str) -> &DialogId {
+        let with = |dialog: &&Dialog| dialog.remote().uri.user().as_deref() == Some(number);
+        self.dialogs.values().find(with).expect("a call with that number").id()
+    }
+
+    /// The value of Refer-To that names its call with this number (RFC 5589 7.3).
+    pub fn replacing(&self, number: &str) -> String {
+        let DialogId { call_id, local_tag, remote_tag } = self.dialog_with(number);
+        let call_id = call_id.replace('@', "%40");
+        format!(
+            "<sip:{number}@{}?Replaces={call_id}%3Bto-tag%3D{remote_tag}%3Bfrom-tag%3D{local_tag}>",
+            self.server
+        )
+    }
+
+    /// REFER in its call with this number.
+    pub fn refer(&mut self, number: &str, refer_to: &str, more: &[(&str, &str)], now: Instant) {
+        let id = self.dialog_with(number).clone();
+        let dialog = self.dialogs.get_mut(&id).unwrap();
+        let request = dialog.request(Method::Refer).with_header("Refer-To", refer_to);
+        let request = more.iter().fold(request, |request, (name, value)| request.with_header(name, value));
+        self.send(request, now);
+    }
+}
 
 /// 1001 and 1002 in a call, 1003 registered.
 fn with_third(seed: u64, loss: f64, full_time: &[&str]) -> Site {

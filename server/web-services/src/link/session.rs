@@ -272,7 +272,11 @@ impl Link {
     }
 
     async fn configure(&mut self) -> Result<(), End> {
-        let config = voice_config(&mut *self.app.database.read().await?).await?;
+        let mut config = voice_config(&mut *self.app.database.read().await?).await?;
+        // The passwords of trunks are for who calls by them.
+        if !self.is_sip_server() {
+            (config.outside, config.trunks) = (None, Vec::new());
+        }
         self.send(&Down::Config(config)).await
     }
 

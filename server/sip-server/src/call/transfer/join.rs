@@ -40,8 +40,14 @@ impl Call {
         }
     }
 
-    /// The agent once who joins is there: who is now, unless policy records the other one only.
+    /// The agent once who joins is there: the DN. Of two, who is now, unless policy records the other one only.
     fn agent_after(&self, by: Side) -> Side {
+        let joins = self.transfer.as_ref().is_some_and(|transfer| transfer.phone.who.is_dn);
+        match (joins, self.is_dn(by.other())) {
+            (true, false) => return by,
+            (false, true) => return by.other(),
+            (true, true) | (false, false) => {}
+        }
         let joins = self.transfer.as_ref().is_some_and(|transfer| transfer.phone.who.record_voice);
         let stays = self.phones[by.other() as usize].who.record_voice;
         match (joins, stays) {
