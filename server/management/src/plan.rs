@@ -6,7 +6,7 @@ use crate::{
     configuration::Configuration,
     ha1::ha1,
     password,
-    site_file::{AgentSection, DnSection, PersonSection, SiteFile},
+    site_file::{AgentSection, DnSection, PersonSection, SiteFile, TraceSection},
 };
 use hindsight_store::{
     changes::ObjectChange,
@@ -23,6 +23,8 @@ use hindsight_wire::{
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+/// Most days that signalling is kept: ten years.
+const MOST_TRACE_DAYS: u32 = 3653;
 /// Longest reason for "not ready".
 const LONGEST_REASON: usize = 100;
 
@@ -36,6 +38,8 @@ pub enum Step {
     Media(Vec<Medium>),
     /// Sets what agents see.
     Agent(AgentSection),
+    /// Sets what is kept of signalling.
+    Trace(TraceSection),
     /// Adds a person.
     AddPerson(Person),
     /// Sets name and roles of a person; their password too, when there is one here.
@@ -73,6 +77,9 @@ pub fn plan(current: &Configuration, file: &SiteFile) -> Result<Plan, Management
     }
     if let Some(section) = &file.agent {
         plan.agent(current, section)?;
+    }
+    if let Some(section) = &file.trace {
+        plan.trace(current, *section)?;
     }
     let mut people = Vec::new();
     for section in &file.persons {
@@ -179,6 +186,17 @@ impl Plan {
         if *section != current.agent {
             self.note("agent".to_owned(), Some(json!(current.agent)), Some(json!(section)));
             self.steps.push(Step::Agent(section.clone()));
+        }
+        Ok(())
+    }
+
+    fn trace(&mut self, current: &Configuration, section: TraceSection) -> Result<(), ManagementError> {
+        if section.keep_days > MOST_TRACE_DAYS {
+            return rule(format!("trace: keep_days is from 0 to {MOST_TRACE_DAYS}"));
+        }
+        if section != current.trace {
+            self.note("trace".to_owned(), Some(json!(current.trace)), Some(json!(section)));
+            self.steps.push(Step::Trace(section));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! | [`state`] | pure: all of it between events and commands of the SIP stack |
 //! | `trunks` | pure: the lines to the world outside, whether they are there, and by which one a call goes |
 //! | [`tls`] | the listener for phones that speak TLS: certificate and key |
+//! | [`trace`] | the signalling of calls, masked, for the web services |
 //! | [`kept`], [`ledger`] | what outlives the process: calls with their dialogs, registrations; the file they are in |
 //! | [`service`] | the loop: sockets, link, journal, clock |
 //!
@@ -31,6 +32,7 @@ mod session;
 pub mod state;
 mod tally;
 pub mod tls;
+pub mod trace;
 mod trunks;
 mod wires;
 

@@ -135,6 +135,7 @@ fn impossible_files_are_refused_with_what_is_wrong() {
     assert!(error(&applied(), "[[dn]]\nnumber = \"1002\"").contains("a password is needed"));
     assert!(error(&applied(), "[[dn]]\nnumber = \"1 2\"\npassword = \"x\"").contains("make a number"));
     assert!(error(&empty, "[capture]\nframe_rate = 60").contains("from 1 to 15"));
+    assert!(error(&empty, "[trace]\nkeep_days = 9999").contains("from 0 to"));
     assert!(
         error(&empty, "[[person]]\nlogin = \"a\"\nname = \"\"\nroles = []")
             .contains("password or one_time_password")
