@@ -24,7 +24,7 @@ const SILENT: Duration = Duration::from_secs(3);
 /// Where a fork goes.
 pub(crate) enum Contact {
     /// To a phone that is registered.
-    Phone(Binding),
+    Phone(Box<Binding>),
     /// To a number outside.
     Outside(Outside),
 }

@@ -27,7 +27,7 @@ impl SipServer {
     /// The trunk that an INVITE comes from. Who calls in a DN's name is asked for its password like every phone, also at
     /// a trunk's address.
     pub(super) fn trunk_of(&self, request: &Request, source: Source) -> Option<Trunk> {
-        let trunk = self.trunks.from_source(source)?;
+        let trunk = self.trunks.whose(source)?;
         if request.headers.has("Proxy-Authorization") || request.headers.has("Authorization") {
             return None;
         }
@@ -135,7 +135,7 @@ impl SipServer {
         if who.is_dn {
             let contacts = self.registrar.lookup(dialled, now.instant);
             let absent = contacts.is_empty();
-            let contacts = contacts.into_iter().map(Contact::Phone).collect();
+            let contacts = contacts.into_iter().map(|binding| Contact::Phone(Box::new(binding))).collect();
             let contacts = if absent { Err(StatusCode::TEMPORARILY_UNAVAILABLE) } else { Ok(contacts) };
             return Reached { who, contacts };
         }

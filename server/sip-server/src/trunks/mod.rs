@@ -108,7 +108,7 @@ impl Trunks {
     }
 
     /// The trunk that a request comes from.
-    pub(crate) fn from_source(&self, source: Source) -> Option<&Trunk> {
+    pub(crate) fn whose(&self, source: Source) -> Option<&Trunk> {
         let ours = |line: &&Line| line.is_from(source.remote.ip());
         let exact = self.lines.iter().filter(ours).find(|line| line.at == Some(source.remote));
         exact.or_else(|| self.lines.iter().find(ours)).map(|line| &line.trunk)

@@ -132,7 +132,7 @@ fn a_call_is_its_trunks_by_address_and_network_and_of_two_at_one_address_by_port
     ] {
         let remote = remote.parse().unwrap();
         let source = Source { protocol: Protocol::Udp, local: "192.0.2.1:5060".parse().unwrap(), remote };
-        let found = bench.trunks.from_source(source).map(|trunk| trunk.name.as_str());
+        let found = bench.trunks.whose(source).map(|trunk| trunk.name.as_str());
         assert_eq!(found, expected, "{remote}");
     }
 }
