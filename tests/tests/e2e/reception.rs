@@ -29,8 +29,11 @@ async fn what_phones_report_of_a_bad_line_is_in_the_quality_of_the_recording() -
     for media_encryption in ["", "srtp-mand"] {
         let mut f = Fixture::on(&hosts.site_address, hosts.site.wrapper(), "");
         f.scenario.site.start().await?;
-        let seat =
-            Seat { address: hosts.desktop_address.clone(), wrapper: hosts.desktop.wrapper(), by_tls: false };
+        let seat = Seat {
+            address: hosts.desktop_address.clone(),
+            wrapper: hosts.desktop.wrapper(),
+            ..Seat::default()
+        };
         let (mut agent, mut customer) = f.scenario.phones_at(&seat, "pcmu", media_encryption).await?;
         f.scenario.call(&mut customer, &mut agent).await?;
         hosts.set(BAD);
