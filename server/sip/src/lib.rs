@@ -43,4 +43,4 @@ pub use message::{
     CSeq, Fault, Header, Headers, Host, HostPort, Message, Method, NameAddr, OtherUri, Params, Rejection,
     Request, Response, SipMessage, SipUri, StatusCode, Uri, Via, parse_datagram,
 };
-pub use transport::{BindError, SipConfig, SipHandle, SipStack, StackGone};
+pub use transport::{BindError, Observed, Observer, SipConfig, SipHandle, SipStack, StackGone};

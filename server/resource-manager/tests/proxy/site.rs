@@ -284,7 +284,7 @@ impl Site {
                 match self.peers[index].endpoint.poll_output() {
                     Output::Transmit(transmit) => self.send(from, transmit.remote, &transmit.bytes),
                     Output::Event(event) => self.peers[index].event(event, self.now),
-                    Output::Close(_) => {}
+                    Output::Close(_) | Output::Heard(..) => {}
                     Output::Wait(deadline) => {
                         self.peers[index].deadline = deadline;
                         break;
@@ -308,7 +308,7 @@ impl Site {
             match self.endpoint.poll_output() {
                 Output::Transmit(transmit) => self.send(self.address, transmit.remote, &transmit.bytes),
                 Output::Event(event) => self.manager.on_event(event, now),
-                Output::Close(_) => {}
+                Output::Close(_) | Output::Heard(..) => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;

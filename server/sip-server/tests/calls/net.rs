@@ -44,7 +44,7 @@ impl Net {
                 }
                 Output::Transmit(transmit) => self.send(from, transmit),
                 Output::Event(event) => events.push(event),
-                Output::Close(_) => {}
+                Output::Close(_) | Output::Heard(..) => {}
                 Output::Wait(deadline) => return (events, deadline),
             }
         }

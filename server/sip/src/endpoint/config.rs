@@ -4,6 +4,7 @@ use crate::gate::{Limits, Turned};
 use crate::message::HostPort;
 use crate::transaction::Timers;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Settings of an [`super::Endpoint`].
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct EndpointConfig {
     pub limits: Option<Limits>,
     /// Where what is turned away is counted.
     pub turned: Arc<Turned>,
+    /// While this is set, each message that is understood is given out too ([`super::Output::Heard`]).
+    pub observed: Arc<AtomicBool>,
 }
 
 /// RFC 3261 18.1.1.
@@ -45,6 +48,7 @@ impl EndpointConfig {
             max_streams: MAX_STREAMS,
             limits: None,
             turned: Arc::default(),
+            observed: Arc::default(),
         }
     }
 }

@@ -88,6 +88,9 @@ impl Endpoint {
     }
 
     fn message(&mut self, message: Message, source: Source, now: Instant) {
+        if self.config.observed.load(Ordering::Relaxed) {
+            self.outputs.push_back(Output::Heard(source, message.to_bytes().into()));
+        }
         match message {
             Message::Response(response) => self.client_response(response, source, now),
             Message::Request(mut request) => match note_source(&mut request, source) {

@@ -22,7 +22,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::event::{ClientTransactionId, Event, ServerTransactionId};
-use crate::flow::{Destination, Protocol};
+use crate::flow::{Destination, Protocol, Source};
 use crate::gate::Gate;
 use crate::ids::Ids;
 use crate::message::{Request, Response, StreamFramer};
@@ -54,6 +54,8 @@ pub enum Output {
     Transmit(Transmit),
     /// Tell the user.
     Event(Event),
+    /// This message was understood, as whoever observes may see it; see [`EndpointConfig::observed`].
+    Heard(Source, Bytes),
     /// Close the stream with this peer: it cannot be followed any more.
     Close(SocketAddr),
     /// Nothing more now; call `handle_timeout` then at the latest.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, trace, warn};
 
-use super::SipConfig;
 use super::connection::{Connection, Generation, News, NewsSender};
+use super::{Observed, SipConfig};
 use crate::endpoint::{Command, Endpoint, Output, Received, Transmit};
 use crate::event::{ClientTransactionId, Event};
 use crate::flow::{Protocol, Source};
@@ -182,11 +182,15 @@ impl Driver {
     async fn drain(&mut self) {
         loop {
             match self.endpoint.poll_output() {
-                Output::Transmit(transmit) => match transmit.protocol {
-                    Protocol::Udp => self.send_udp(transmit).await,
-                    Protocol::Tcp => self.send_tcp(transmit),
-                    Protocol::Tls => self.send_tls(transmit),
-                },
+                Output::Transmit(transmit) => {
+                    self.show(true, transmit.protocol, transmit.remote, &transmit.bytes);
+                    match transmit.protocol {
+                        Protocol::Udp => self.send_udp(transmit).await,
+                        Protocol::Tcp => self.send_tcp(transmit),
+                        Protocol::Tls => self.send_tls(transmit),
+                    }
+                }
+                Output::Heard(source, bytes) => self.show(false, source.protocol, source.remote, &bytes),
                 Output::Event(event) if self.backlog.is_empty() => {
                     if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
                         debug!("the user's event queue is full; the network waits");
@@ -201,6 +205,14 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn show(&self, sent: bool, protocol: Protocol, remote: SocketAddr, bytes: &Bytes) {
+        let Some(observer) = &self.config.observer else { return };
+        let tls = self.sockets.tls.as_ref().filter(|_| protocol == Protocol::Tls);
+        let local = tls.map_or(self.sockets.local, |tls| tls.local);
+        let at = SystemTime::now();
+        observer.show(|| Observed { at, sent, protocol, local, remote, bytes: bytes.clone() });
     }
 
     fn read_udp(&mut self, buffer: &mut [u8]) {

@@ -5,10 +5,12 @@
 mod connection;
 mod driver;
 mod handle;
+mod observer;
 
 use driver::{Driver, Sockets, TlsListener};
 use handle::Addresses;
 pub use handle::{SipHandle, StackGone};
+pub use observer::{Observed, Observer};
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -53,6 +55,8 @@ pub struct SipConfig {
     pub limits: Option<Limits>,
     /// Where TLS is listened for, and with which certificate; `None`: nowhere.
     pub tls: Option<(SocketAddr, Arc<rustls::ServerConfig>)>,
+    /// Whom every message is shown to.
+    pub observer: Option<Observer>,
 }
 
 /// Events and commands that may wait.
@@ -80,6 +84,7 @@ impl SipConfig {
             idle_timeout: IDLE_TIMEOUT,
             limits: None,
             tls: None,
+            observer: None,
         }
     }
 }
@@ -119,6 +124,7 @@ impl SipStack {
                 max_streams: config.max_connections,
                 limits: config.limits.clone(),
                 turned: turned.clone(),
+                observed: config.observer.as_ref().map(Observer::wanted).unwrap_or_default(),
             },
             Ids::from_os(),
         );

@@ -85,7 +85,7 @@ impl Net {
                         }
                     }
                     Output::Event(event) => self.events[from].push_back(event),
-                    Output::Close(_) => {}
+                    Output::Close(_) | Output::Heard(..) => {}
                     Output::Wait(at) => {
                         next = next.into_iter().chain(at).min();
                         break;

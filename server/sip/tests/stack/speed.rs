@@ -92,7 +92,7 @@ fn whole_calls_are_set_up_and_ended_fast_enough() {
                                 ends[n].send_request(dialog.request(Method::Bye), udp(address(2)), now);
                             }
                         }
-                        Output::Event(_) | Output::Close(_) => {}
+                        Output::Event(_) | Output::Heard(..) | Output::Close(_) => {}
                         Output::Wait(_) => break,
                     }
                 }

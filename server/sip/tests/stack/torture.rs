@@ -94,6 +94,7 @@ fn through_endpoint(bytes: &[u8]) -> Outcome {
                 };
                 outcome = Outcome::Refused(response.status.as_u16());
             }
+            Output::Heard(..) => panic!("nobody observes"),
             Output::Close(_) => panic!("a datagram closes nothing"),
             Output::Wait(_) => return outcome,
         }

@@ -112,7 +112,7 @@ impl Standing {
                     let response = Response::to(&request, status).with_to_tag("t");
                     self.endpoint.apply(Command::Respond(transaction, response), self.now);
                 }
-                Output::Transmit(_) | Output::Event(_) | Output::Close(_) => {}
+                Output::Transmit(_) | Output::Event(_) | Output::Heard(..) | Output::Close(_) => {}
                 Output::Wait(_) => return,
             }
         }
