@@ -34,6 +34,8 @@ pub struct Welcome {
     pub recipients: Vec<String>,
     /// Highest sequence of this component's journal that the server has.
     pub journalled: Option<u64>,
+    /// Whether a SIP server is to tell of its calls' signalling.
+    pub traces: bool,
 }
 
 /// What an owner of a link learns.

@@ -217,8 +217,8 @@ impl Link {
         loop {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) => match decode(text.as_str()) {
-                    Some(Down::Welcome { protocol, policy, recipients, journalled }) => {
-                        return Ok((socket, Welcome { protocol, policy, recipients, journalled }));
+                    Some(Down::Welcome { protocol, policy, recipients, journalled, traces }) => {
+                        return Ok((socket, Welcome { protocol, policy, recipients, journalled, traces }));
                     }
                     Some(Down::Refused { reason, retry }) => return Err(End::Refused { reason, retry }),
                     Some(_) | None => return Err(lost("the server did not begin with a welcome")),

@@ -366,6 +366,7 @@ impl LinkServer {
                 policy: None,
                 recipients: Vec::new(),
                 journalled: None,
+                traces: false,
             },
         )
         .await;

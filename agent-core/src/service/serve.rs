@@ -213,6 +213,7 @@ impl Service {
             | Down::Refused { .. }
             | Down::Clock { .. }
             | Down::Accepted { .. }
+            | Down::TraceStored { .. }
             | Down::Config(_)
             | Down::Control { .. }
             | Down::CallControl { .. }

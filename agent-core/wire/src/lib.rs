@@ -11,6 +11,7 @@
 //! - [`policy`]: what a device may capture, and how.
 //! - [`single_sign_on`]: signing in at a desktop by the browser.
 //! - [`component`]: configuration and commands for the voice components.
+//! - [`trace`]: the signalling of a call, masked.
 
 pub mod agent;
 pub mod backoff;
@@ -23,6 +24,7 @@ pub mod manifest;
 pub mod policy;
 pub mod single_sign_on;
 pub mod timestamp;
+pub mod trace;
 
 pub use ids::{CaptureId, DeviceId, InteractionId, PersonId, RecordingId};
 pub use timestamp::{ClockOffset, Timestamp};

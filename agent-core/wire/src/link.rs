@@ -8,6 +8,7 @@ use crate::{
     agent::{AgentAction, AgentEvent, Problem, Resume},
     component::{CallControl, RecordingControl, VoiceConfig},
     policy::CapturePolicy,
+    trace::CallTrace,
 };
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,14 @@ pub enum Up {
         as_of: u64,
         /// Their interactions.
         calls: Vec<InteractionId>,
+    },
+    /// What this SIP server saw of the signalling of calls; the server answers [`Down::TraceStored`], and the next batch
+    /// follows then. Only to servers that say [`Down::Welcome`]'s `traces`.
+    Trace {
+        /// Grows by one with each batch of a process.
+        batch: u64,
+        /// At most [`crate::trace::MOST_IN_BATCH`] messages in all.
+        calls: Vec<CallTrace>,
     },
     /// A desktop's capture began: first frame taken.
     CaptureStarted {
@@ -173,6 +182,9 @@ pub enum Down {
         /// older and knows no [`Up::Calls`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         journalled: Option<u64>,
+        /// Whether this SIP server is to tell of its calls' signalling ([`Up::Trace`]). Sent again when it changes.
+        #[serde(default)]
+        traces: bool,
     },
     /// The link is refused; the server closes it.
     Refused {
@@ -194,6 +206,11 @@ pub enum Down {
     Accepted {
         /// Highest sequence.
         sequence: u64,
+    },
+    /// A batch of [`Up::Trace`] is durable, or this server wants none.
+    TraceStored {
+        /// As in the message.
+        batch: u64,
     },
     /// Configuration of a voice component: sent after `Welcome` and at every change.
     Config(VoiceConfig),

@@ -4,8 +4,8 @@ use crate::{
     ManagementError,
     capture_section::CaptureSection,
     plan::{self, Plan, Step},
-    site_file::{AgentSection, DnSection, PersonSection, SiteFile},
-    voice::{agent_terms, captured_media},
+    site_file::{AgentSection, DnSection, PersonSection, SiteFile, TraceSection},
+    voice::{agent_terms, captured_media, trace_terms},
 };
 use hindsight_store::{
     Connection, Database, changes,
@@ -24,6 +24,8 @@ pub(crate) const CAPTURE: &str = "capture";
 pub(crate) const MEDIA: &str = "capture_media";
 /// Setting: what agents see.
 pub(crate) const AGENT: &str = "agent";
+/// Setting: what is kept of the signalling of calls.
+pub(crate) const TRACE: &str = "trace";
 
 /// Everything that a configuration file can set.
 #[derive(Clone, Default)]
@@ -38,6 +40,8 @@ pub struct Configuration {
     pub media: Vec<Medium>,
     /// What agents see.
     pub agent: AgentSection,
+    /// What is kept of the signalling of calls.
+    pub trace: TraceSection,
     /// By login.
     pub persons: Vec<Person>,
     /// By number.
@@ -52,6 +56,7 @@ pub async fn load(db: &mut Connection) -> Result<Configuration, ManagementError>
         capture: settings::get(db, CAPTURE).await?.unwrap_or_default(),
         media: captured_media(db).await?,
         agent: agent_terms(db).await?,
+        trace: trace_terms(db).await?,
         persons: persons::all(db).await?,
         dns: dns::all(db).await?,
     })
@@ -96,6 +101,7 @@ async fn carry_out(db: &mut Connection, step: &Step) -> Result<(), ManagementErr
         Step::Capture(policy) => settings::put(db, CAPTURE, policy).await?,
         Step::Media(media) => settings::put(db, MEDIA, media).await?,
         Step::Agent(section) => settings::put(db, AGENT, section).await?,
+        Step::Trace(section) => settings::put(db, TRACE, section).await?,
         Step::AddPerson(person) => persons::put(db, person).await?,
         Step::ChangePerson(person, password) => {
             persons::set_profile(db, person.id, &person.name, &person.roles).await?;
@@ -147,6 +153,7 @@ pub async fn export(db: &mut Connection) -> Result<SiteFile, ManagementError> {
             .collect(),
         capture: Some(CaptureSection::of(&current.capture, &current.media)),
         agent: Some(current.agent),
+        trace: Some(current.trace),
         realm: Some(current.realm).filter(|realm| !realm.is_empty()),
     })
 }

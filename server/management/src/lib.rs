@@ -23,5 +23,5 @@ pub mod watch;
 pub use authority::SiteAuthority;
 pub use configuration::{Configuration, apply, export, load, plan_file};
 pub use error::ManagementError;
-pub use site_file::SiteFile;
-pub use voice::{agent_terms, capture_policy, captured_media, set_recipients, voice_config};
+pub use site_file::{SiteFile, TraceSection};
+pub use voice::{agent_terms, capture_policy, captured_media, set_recipients, trace_terms, voice_config};

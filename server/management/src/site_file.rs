@@ -22,6 +22,9 @@ pub struct SiteFile {
     /// What agents see and may choose at their desktops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentSection>,
+    /// What is kept of the signalling of calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceSection>,
     /// Persons.
     #[serde(default, rename = "person", skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonSection>,
@@ -38,6 +41,23 @@ pub struct AgentSection {
     pub reasons: Vec<String>,
     /// Agents may see and replay the recordings of their own interactions at their desktop.
     pub own_recordings: bool,
+}
+
+/// `[trace]`: fields left out take their default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TraceSection {
+    /// Days that the signalling of calls is kept; 0: none is kept, and SIP servers tell of none.
+    pub keep_days: u32,
+}
+
+/// Long enough to look into what somebody complains of, shorter than recordings.
+pub const TRACE_DAYS: u32 = 30;
+
+impl Default for TraceSection {
+    fn default() -> Self {
+        Self { keep_days: TRACE_DAYS }
+    }
 }
 
 /// `[[person]]`
@@ -117,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_the_same() {
-        let text = "realm = \"a.test\"\n[capture]\noffline = { keep_minutes = 5 }\nmasks = [{ program = \"vault\" }]\nmedia = [\"chat\"]\n[agent]\nreasons = [\"Lunch\"]\n[[person]]\nlogin = \"anna\"\nname = \"Anna\"\nroles = [\"agent\"]\ndn = \"1001\"\n[[dn]]\nnumber = \"1001\"\nrecord_voice = \"full-time\"\n";
+        let text = "realm = \"a.test\"\n[capture]\noffline = { keep_minutes = 5 }\nmasks = [{ program = \"vault\" }]\nmedia = [\"chat\"]\n[agent]\nreasons = [\"Lunch\"]\n[trace]\nkeep_days = 7\n[[person]]\nlogin = \"anna\"\nname = \"Anna\"\nroles = [\"agent\"]\ndn = \"1001\"\n[[dn]]\nnumber = \"1001\"\nrecord_voice = \"full-time\"\n";
         let first = SiteFile::parse(text).unwrap().to_text().unwrap();
         assert_eq!(SiteFile::parse(&first).unwrap().to_text().unwrap(), first);
     }

@@ -2,8 +2,8 @@
 
 use crate::{
     ManagementError,
-    configuration::{AGENT, CAPTURE, MEDIA, REALM},
-    site_file::AgentSection,
+    configuration::{AGENT, CAPTURE, MEDIA, REALM, TRACE},
+    site_file::{AgentSection, TraceSection},
 };
 use hindsight_store::{
     Connection, Database,
@@ -47,6 +47,11 @@ pub async fn captured_media(db: &mut Connection) -> Result<Vec<Medium>, Manageme
 /// What agents see and may choose at their desktops.
 pub async fn agent_terms(db: &mut Connection) -> Result<AgentSection, ManagementError> {
     Ok(settings::get(db, AGENT).await?.unwrap_or_default())
+}
+
+/// What is kept of the signalling of calls.
+pub async fn trace_terms(db: &mut Connection) -> Result<TraceSection, ManagementError> {
+    Ok(settings::get(db, TRACE).await?.unwrap_or_default())
 }
 
 /// Certificates (PEM) of the recipients of new recordings, voice and screens.

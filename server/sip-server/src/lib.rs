@@ -7,6 +7,7 @@
 //! | [`registrar`], [`auth`], [`lockout`], [`guard`] | pure: who is registered where, who sends a request, who guesses passwords, what is understood at all |
 //! | [`state`] | pure: all of it between events and commands of the SIP stack |
 //! | [`tls`] | the listener for phones that speak TLS: certificate and key |
+//! | [`trace`] | the signalling of calls, masked, for the web services |
 //! | [`kept`], [`ledger`] | what outlives the process: calls with their dialogs, registrations; the file they are in |
 //! | [`service`] | the loop: sockets, link, journal, clock |
 //!
@@ -30,6 +31,7 @@ mod session;
 pub mod state;
 mod tally;
 pub mod tls;
+pub mod trace;
 mod wires;
 
 pub use config::Config;

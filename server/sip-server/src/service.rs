@@ -9,6 +9,7 @@ use crate::{
     ledger::{Condition, Found, Ledger},
     state::{Output, SipServer},
     tally::Tally,
+    trace::Tracing,
 };
 use hindsight_link::{ConfigCache, Hello, Identity, Journal, Link, LinkConfig, LinkEvent, LinkHandle};
 use hindsight_sip::{Host, HostPort, Limits, SipConfig, SipHandle, SipStack};
@@ -59,11 +60,14 @@ pub async fn run(
         Some(tls) => Some((tls.listen, tls.load()?)),
         None => None,
     };
+    let mut trace = Tracing::new();
+    sip_config.observer = Some(trace.observer());
     let (sip, mut events) = SipStack::bind(sip_config).await?;
     let hello = || Hello { version: env!("CARGO_PKG_VERSION").to_owned(), token: None, resume: None };
     let (link, mut link_events) =
         Link::spawn(&identity, LinkConfig::new(address), Some(journal.clone()), hello);
 
+    trace.start(link.clone());
     let ids = sip.clone();
     let client_ids = Box::new(move || ids.next_client_id());
     // On every interface: each peer is told the address that is on its way.
@@ -73,8 +77,16 @@ pub async fn run(
     let server = if every { server.reached_by(Box::new(route_to)) } else { server };
     let cached = cache.load()?;
     tracing::info!(listen = %sip.local_addr(), tls = ?sip.tls_addr(), "SIP server listens");
-    let mut service =
-        Service { sip, link, journal, ledger, keeper: ConfigKeeper::start(cache), server, configured: false };
+    let mut service = Service {
+        sip,
+        link,
+        journal,
+        ledger,
+        keeper: ConfigKeeper::start(cache),
+        server,
+        trace,
+        configured: false,
+    };
     // A first start finds neither.
     service.restore(found, cached.is_some());
     if let Some(cached) = cached {
@@ -129,6 +141,7 @@ struct Service {
     ledger: Ledger,
     keeper: ConfigKeeper,
     server: SipServer,
+    trace: Tracing,
     /// Whether it knows its DNs: until then every request is refused with 503.
     configured: bool,
 }
@@ -201,9 +214,10 @@ impl Service {
             LinkEvent::Down(Down::CallControl { request, control }) => {
                 self.server.on_call_control(request, control, now());
             }
+            LinkEvent::Down(Down::Welcome { traces, .. }) => self.trace.want(traces),
+            LinkEvent::Down(Down::TraceStored { batch }) => self.trace.stored(batch),
             LinkEvent::Down(
-                Down::Welcome { .. }
-                | Down::Refused { .. }
+                Down::Refused { .. }
                 | Down::Clock { .. }
                 | Down::Accepted { .. }
                 | Down::StartCapture { .. }
@@ -215,8 +229,13 @@ impl Service {
                 | Down::Unknown,
             ) => tracing::debug!("message of the link that is not for a SIP server"),
             // Only a server that says how far it has the journal knows what to do with the calls.
-            LinkEvent::Up(welcome) if welcome.journalled.is_some() => self.tell_calls(),
-            LinkEvent::Up(_) => tracing::debug!("link to older web services open"),
+            LinkEvent::Up(welcome) => {
+                self.trace.linked(welcome.traces);
+                match welcome.journalled {
+                    Some(_) => self.tell_calls(),
+                    None => tracing::debug!("link to older web services open"),
+                }
+            }
             LinkEvent::Lost { reason, .. } => {
                 tracing::debug!(reason, "link to the web services lost; calls go on")
             }

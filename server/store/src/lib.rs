@@ -5,6 +5,7 @@
 //! - [`persons`], [`sessions`], [`dns`], [`devices`], [`enrolment_codes`], [`settings`], [`changes`], [`audit`]: repositories.
 //! - [`events`]: the one log of domain events, with consumers and their cursors.
 //! - [`uploads`], [`recordings`], [`repairs`], [`interactions`], [`presence`]: what arrives, what is committed, what is derived.
+//! - [`traces`]: the signalling of calls, masked.
 //! - [`reports`]: calls and sessions, as reports count them.
 //! - [`agent_states`], [`desktops`], [`announced`], [`api_tokens`]: agents, their desktops, and other systems.
 //! - [`objects`]: sealed payloads, envelopes and manifests; [`upload_area`]: payloads that still arrive.
@@ -34,6 +35,7 @@ pub mod reports;
 pub mod sessions;
 pub mod settings;
 pub mod token;
+pub mod traces;
 pub mod upload_area;
 pub mod uploads;
 

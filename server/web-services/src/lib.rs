@@ -7,6 +7,7 @@
 //! - [`updates`]: updates of desktops.
 //! - [`uploads`], [`manifests`]: how an upload becomes a recording, and its receipt.
 //! - [`interactions`], [`event_history`], [`control`], [`media`], [`desktops`]: what the console shows and does; [`rights`]: who may.
+//! - [`traces`]: the signalling of calls.
 //! - [`reports`]: what the reporting server counted.
 //! - [`announce`]: interactions that other systems announce.
 //! - [`console`], [`openapi`], [`telemetry`]: pages, description, figures.
@@ -43,6 +44,7 @@ pub mod state;
 pub mod telemetry;
 pub mod throttle;
 pub mod tls;
+pub mod traces;
 pub mod updates;
 pub mod uploads;
 

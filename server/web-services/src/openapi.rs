@@ -3,7 +3,7 @@
 use crate::{
     announce, control, desktop, desktops, devices, history, interactions, manifests, media, reports,
     session::routes as session,
-    single_sign_on, telemetry, updates,
+    single_sign_on, telemetry, traces, updates,
     uploads::{self, patch},
 };
 use axum::Json;
@@ -24,6 +24,8 @@ use utoipa::OpenApi;
         session::change_password,
         interactions::list,
         interactions::detail,
+        traces::view,
+        traces::text,
         control::control,
         announce::announce,
         announce::end,

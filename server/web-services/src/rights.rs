@@ -1,4 +1,4 @@
-//! Who may do what to the recording of an interaction.
+//! Who may do what to the recording of an interaction, and who sees its signalling.
 //!
 //! Supervisors and administrators may do all of it. Agents may start, pause and resume the recording of their own
 //! interactions, but not stop what policy records. Other systems may pause and resume, where their token says so.
@@ -85,6 +85,11 @@ pub fn may(
     }
 }
 
+/// Whether a person with these roles may see the signalling of interactions: it shows addresses and devices of the network.
+pub fn may_see_signalling(roles: &BTreeSet<PersonRole>) -> bool {
+    roles.contains(&PersonRole::Administrator)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +130,13 @@ mod tests {
                 assert!(allowed(agent, action, &history));
             }
         }
+    }
+
+    #[test]
+    fn only_administrators_see_signalling() {
+        let may = |roles: &[PersonRole]| may_see_signalling(&roles.iter().copied().collect());
+        assert!(may(&[PersonRole::Agent, PersonRole::Administrator]));
+        assert!(!may(&[PersonRole::Agent, PersonRole::Supervisor, PersonRole::Auditor]) && !may(&[]));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::{
     announce, console, control, desktop, desktops, devices, error::ApiError, headers, history, interactions,
-    link, manifests, media, openapi, reports, session, single_sign_on, state::App, telemetry, updates,
-    uploads,
+    link, manifests, media, openapi, reports, session, single_sign_on, state::App, telemetry, traces,
+    updates, uploads,
 };
 use axum::{
     Router,
@@ -30,6 +30,7 @@ pub fn router(app: App) -> Router {
         .merge(desktops::routes())
         .merge(history::routes())
         .merge(interactions::routes())
+        .merge(traces::routes())
         .merge(announce::routes())
         .merge(control::routes())
         .merge(reports::routes())

@@ -2,7 +2,7 @@
 
 use crate::{
     Config, WebError, presence, router::router, server, single_sign_on::SingleSignOn, state::App, tls,
-    uploads::expiry,
+    traces::keep, uploads::expiry,
 };
 use hindsight_crypto_server::CryptoClient;
 use hindsight_management::SiteAuthority;
@@ -64,6 +64,7 @@ impl Service {
         let background = [
             tokio::spawn(presence::run(app.database.clone(), began)),
             tokio::spawn(expiry::run(app.clone())),
+            tokio::spawn(keep::run(app.clone())),
             tokio::spawn(forget_idle_keys(app.clone())),
         ];
         let (connections, shutdown) = (app.config.connections, app.shutdown.clone());

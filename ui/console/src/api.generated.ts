@@ -262,6 +262,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/interactions/{id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The signalling of one call; administrators only. */
+        get: operations["interaction_trace"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/interactions/{id}/trace.txt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as a text file. */
+        get: operations["interaction_trace_text"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/recordings/{id}/manifest": {
         parameters: {
             query?: never;
@@ -1170,6 +1204,72 @@ export interface components {
              */
             start: string;
         };
+        /** @description One SIP message. */
+        TraceMessage: {
+            /**
+             * Format: date-time
+             * @description Clock of the SIP server, to the microsecond.
+             */
+            at: string;
+            /** @description Number and method; empty where it could not be read. */
+            cseq: string;
+            /** @description Whether `text` is only the beginning. */
+            cut: boolean;
+            /** @description Address and port of the SIP server; empty where it listens at every address. */
+            local: string;
+            /** @description From 1 in this list. */
+            number: number;
+            /**
+             * Format: int64
+             * @description After the first message of the list, microseconds.
+             */
+            offsetUs: number;
+            peer: components["schemas"]["TracePeerView"];
+            /** @description Sent again: number of the message that was the same; `text` is that one's. */
+            repeats?: number | null;
+            /** @description Sent by the SIP server; else received by it. */
+            sent: boolean;
+            /**
+             * Format: int32
+             * @description Of a response.
+             */
+            status?: number | null;
+            /** @description Method, or status and reason. */
+            summary: string;
+            /** @description The message with `***` in place of what is secret. */
+            text: string;
+            /** @description `UDP`, `TCP` or `TLS`. */
+            transport: string;
+        };
+        /** @description The far end of a message. */
+        TracePeerView: {
+            /** @description Address and port. */
+            address: string;
+            /** @description `phone` or `media-server` (behind the resource manager). */
+            kind: string;
+            /** @description Number of a phone. */
+            name: string;
+        };
+        /** @description The SIP messages of a call as its SIP server saw them, without passwords, keys and digits. */
+        TraceView: {
+            /** @description In the order of time. */
+            messages: components["schemas"]["TraceMessage"][];
+            /**
+             * Format: int64
+             * @description Messages of the call that were seen and are not among these: there were too many.
+             */
+            notKept: number;
+            /**
+             * Format: int64
+             * @description So many messages went by unseen when the SIP server was too busy, of this or other calls.
+             */
+            overlooked: number;
+            /**
+             * Format: int64
+             * @description OPTIONS that only ask whether the far end is there, with their answers: never kept.
+             */
+            probes: number;
+        };
         /** @description A party's track. */
         TrackView: {
             number: string;
@@ -2015,6 +2115,88 @@ export interface operations {
             };
             /** @description No answer in time */
             504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    interaction_trace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The interaction */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its SIP messages; none where nothing was or is kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceView"];
+                };
+            };
+            /** @description Not for your roles */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No such interaction, or not for you */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    interaction_trace_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The interaction */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its SIP messages */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Not for your roles */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No such interaction, or not for you */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

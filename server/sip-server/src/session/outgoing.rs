@@ -145,6 +145,7 @@ impl Session {
     pub(super) fn ring(&mut self, wires: &mut Wires) {
         if let Some(State::Offered { transaction, request, dialog, .. }) = self.legs.get(&Leg::Caller) {
             let response = dialog.response(request, StatusCode::RINGING);
+            let response = response.with_header("Session-ID", session_id(self.call.interaction()));
             wires.push(Output::Sip(Command::Respond(*transaction, response)));
         }
     }
@@ -185,6 +186,7 @@ impl Session {
                 wires.servers.remove(&transaction);
                 wires.dialogs.remove(dialog.id());
                 let response = refusal(&dialog, &request, status);
+                let response = response.with_header("Session-ID", session_id(self.call.interaction()));
                 wires.push(Output::Sip(Command::Respond(transaction, response)));
             }
             Some(State::Up(mut up)) => {

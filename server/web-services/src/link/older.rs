@@ -14,7 +14,11 @@ pub fn message(protocol: u32, down: &Down) -> Result<Option<String>, serde_json:
         return serde_json::to_string(down).map(Some);
     }
     match down {
-        Down::Agent { .. } | Down::Answer { .. } | Down::CallControl { .. } | Down::Unknown => Ok(None),
+        Down::Agent { .. }
+        | Down::Answer { .. }
+        | Down::CallControl { .. }
+        | Down::TraceStored { .. }
+        | Down::Unknown => Ok(None),
         Down::Welcome { .. } | Down::StartCapture { .. } => {
             let mut json = serde_json::to_value(down)?;
             if let Some(Value::Object(policy)) = json.get_mut("policy") {
@@ -60,7 +64,7 @@ mod tests {
             policy: policy.clone(),
         };
         let (protocol, policy, recipients) = (2, Some(policy), vec![]);
-        let welcome = Down::Welcome { protocol, policy, recipients, journalled: None };
+        let welcome = Down::Welcome { protocol, policy, recipients, journalled: None, traces: false };
         for down in [start, welcome] {
             let json: Value = serde_json::from_str(&message(1, &down).unwrap().unwrap()).unwrap();
             let read: PolicyOfVersion1 = serde_json::from_value(json["policy"].clone()).unwrap();

@@ -9,7 +9,7 @@ use super::{
     reports::{self, Reports},
     requests::{self, Asking},
 };
-use crate::{desktop, peer::usable, state::App};
+use crate::{desktop, peer::usable, state::App, traces::keep};
 use axum::{
     Error as SocketError,
     extract::ws::{self, CloseFrame, WebSocket, close_code},
@@ -250,13 +250,15 @@ impl Link {
     async fn welcome(&mut self) -> Result<(), End> {
         let terms = terms(&self.app.database).await?;
         let protocol = PROTOCOL_VERSION;
+        let traces = self.is_sip_server() && keep::wanted(&self.app).await?;
         let (policy, journalled) = if self.device.kind == DeviceKind::Desktop {
             (Some(terms.policy), None)
         } else {
             let mut db = self.app.database.read().await?;
             (None, Some(events::last_sequence(&mut db, self.device.id).await?))
         };
-        self.send(&Down::Welcome { protocol, policy, recipients: terms.recipients, journalled }).await
+        let recipients = terms.recipients;
+        self.send(&Down::Welcome { protocol, policy, recipients, journalled, traces }).await
     }
 
     fn is_sip_server(&self) -> bool {
@@ -274,6 +276,14 @@ impl Link {
     async fn configure(&mut self) -> Result<(), End> {
         let config = voice_config(&mut *self.app.database.read().await?).await?;
         self.send(&Down::Config(config)).await
+    }
+
+    /// The configuration changed: traces may be wanted now, or no more.
+    async fn reconfigure(&mut self) -> Result<(), End> {
+        if self.is_sip_server() {
+            self.welcome().await?;
+        }
+        self.configure().await
     }
 
     async fn exchange(
@@ -300,7 +310,7 @@ impl Link {
                 },
                 Ok(()) = version.changed() => match seat {
                     Some(seat) => self.renew(seat).await?,
-                    None => self.configure().await?,
+                    None => self.reconfigure().await?,
                 },
                 _ = pings.tick() => self.ping().await?,
                 _ = notes.tick(), if self.is_sip_server() => {
@@ -356,6 +366,13 @@ impl Link {
             Up::Calls { as_of, calls } if self.is_sip_server() => {
                 Ok(self.served.say(&self.app, self.device.id, as_of, calls).await?)
             }
+            Up::Trace { batch, calls } if self.is_sip_server() => {
+                match keep::store(&self.app, self.device.id, &calls).await {
+                    true => self.send(&Down::TraceStored { batch }).await,
+                    false => Ok(()),
+                }
+            }
+            Up::Trace { .. } => self.refuse("only SIP servers tell of signalling", false).await,
             Up::Calls { .. } => self.refuse("only SIP servers serve calls", false).await,
             Up::ControlResult { request, error } => {
                 self.app.hub.answered(self.device.id, request, error);

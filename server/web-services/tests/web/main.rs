@@ -15,4 +15,5 @@ mod repairs;
 mod reports;
 mod sessions;
 mod site;
+mod traces;
 mod uploads;
