@@ -15,6 +15,8 @@ export type Summary = Schemas['Summary'];
 export type CallReport = Schemas['CallReport'];
 export type CallRecord = Schemas['CallRecord'];
 export type MostAtATime = Schemas['Peaks'];
+export type Trace = Schemas['TraceView'];
+export type TraceMessage = Schemas['TraceMessage'];
 
 export type ReportQuery = Record<string, string | undefined>;
 
@@ -24,6 +26,9 @@ export function reportUrl(report: string, query: ReportQuery): string {
   for (const [key, value] of Object.entries(query)) if (value) params.set(key, value);
   return `/api/v2/reports/${report}?${params}`;
 }
+
+/** The signalling of a call as a file. */
+export const traceTextUrl = (id: string) => `/api/v2/interactions/${encodeURIComponent(id)}/trace.txt`;
 
 export interface Query { agent?: string; number?: string; from?: string; to?: string }
 
@@ -84,6 +89,7 @@ export const api = {
     return request<Page>('GET', `/api/v2/interactions?${params}`);
   },
   interaction: (id: string) => request<InteractionDetail>('GET', `/api/v2/interactions/${encodeURIComponent(id)}`),
+  trace: (id: string) => request<Trace>('GET', `/api/v2/interactions/${encodeURIComponent(id)}/trace`),
   desktops: () => request<Desktops>('GET', '/api/v2/desktops'),
   summary: (query: ReportQuery) => request<Summary>('GET', reportUrl('summary', query)),
   most: (query: ReportQuery) => request<MostAtATime>('GET', reportUrl('peaks', query)),
