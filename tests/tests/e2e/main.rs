@@ -13,6 +13,7 @@ mod fixture;
 mod floods;
 mod interactions;
 mod kept_lost;
+mod ladder;
 mod local_api;
 mod network;
 mod network_faults;

@@ -57,7 +57,7 @@ impl Trace {
         .await
     }
 
-    fn fields(&self, filter: &str, fields: &[&str]) -> Result<Vec<Vec<String>>> {
+    pub fn fields(&self, filter: &str, fields: &[&str]) -> Result<Vec<Vec<String>>> {
         let mut command = Command::new("tshark");
         command.arg("-r").arg(&self.file);
         command.args(["-d", &format!("udp.port=={},sip", self.ports.sip)]);

@@ -4,6 +4,7 @@
 
 use crate::{
     fixture::Fixture,
+    ladder,
     pause::silent,
     plaintext::{Forbidden, end_traced, files_below, tracer, written},
 };
@@ -186,6 +187,19 @@ async fn digits_said_and_keyed_in_a_pause_are_in_no_byte_that_is_written() -> Re
     let length = answered.elapsed();
     let done = |call: &Value| call["voice"] == "complete";
     let call = console.wait_for(CUSTOMER_DN, Duration::from_secs(60), done).await?;
+
+    let administrator = ladder::administrator(&f).await?;
+    let infos_of = |trace: &Value| {
+        let all = ladder::messages(trace).iter();
+        all.filter(|m| m["summary"] == "INFO" && m["peer"]["kind"] == "phone").cloned().collect::<Vec<_>>()
+    };
+    let told =
+        |trace: &Value| infos_of(trace).iter().filter(|m| m["sent"] == false).count() == 2 * DIGITS.len();
+    let trace = ladder::trace_of(&administrator, &id, told).await?;
+    for info in infos_of(&trace) {
+        let text = info["text"].as_str().context("text")?;
+        ensure!(text.ends_with(": not kept]") && !text.contains("ignal"), "{text}");
+    }
 
     // One recording as long as the call; who, when and why is in its manifest and in the call's events.
     let files = media(&call, "voice");
