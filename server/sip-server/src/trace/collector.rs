@@ -115,7 +115,9 @@ impl Collector {
                 let seen = self.look(observed, &message, &method);
                 self.add(interaction, seen, now);
             }
-            (None, Method::Invite | Method::Ack | Method::Cancel) if self.floods(now) => self.passed_over += 1,
+            (None, Method::Invite | Method::Ack | Method::Cancel) if self.floods(now) => {
+                self.passed_over += 1
+            }
             (None, Method::Invite | Method::Ack | Method::Cancel) => {
                 let seen = self.look(observed, &message, &method);
                 if self.held.len() >= MOST_HELD {
@@ -190,6 +192,9 @@ impl Collector {
                 bytes <= BATCH && messages <= MOST_IN_BATCH
             };
             let count = call.waiting.iter().take_while(fits).count();
+            if count == 0 && !call.waiting.is_empty() {
+                break;
+            }
             let told: Vec<TracedMessage> = call.waiting.drain(..count).collect();
             self.waiting -= told.iter().map(|message| message.text.len() + OVERHEAD).sum::<usize>();
             if call.waiting.is_empty() {

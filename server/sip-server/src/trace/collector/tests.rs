@@ -200,7 +200,10 @@ fn a_flood_of_calls_that_nobody_knows_is_bounded_and_passes() {
             wire.see(false, &request("INVITE", &format!("c{second}-{call}"), 1, None));
         }
     }
-    assert_eq!((wire.collector.held.len(), wire.collector.passed_over), (MOST_HELD, 2 * u64::from(MOST_UNKNOWN)));
+    assert_eq!(
+        (wire.collector.held.len(), wire.collector.passed_over),
+        (MOST_HELD, 2 * u64::from(MOST_UNKNOWN))
+    );
     wire.now = HELD.as_secs() + 2;
     wire.see(false, "not SIP");
     assert!(wire.collector.held.is_empty() && wire.collector.batch().is_none());
