@@ -1,5 +1,8 @@
 //! What a configuration file would change: pure, but for the salt of new password hashes.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     ManagementError,
     capture_section::CaptureSection,
