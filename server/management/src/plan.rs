@@ -1,8 +1,5 @@
 //! What a configuration file would change: pure, but for the salt of new password hashes.
 
-#[cfg(test)]
-mod tests;
-
 use crate::{
     ManagementError,
     capture_section::CaptureSection,
