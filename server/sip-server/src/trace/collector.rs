@@ -192,6 +192,9 @@ impl Collector {
                 bytes <= BATCH && messages <= MOST_IN_BATCH
             };
             let count = call.waiting.iter().take_while(fits).count();
+            if count == 0 && !call.waiting.is_empty() {
+                break;
+            }
             let told: Vec<TracedMessage> = call.waiting.drain(..count).collect();
             self.waiting -= told.iter().map(|message| message.text.len() + OVERHEAD).sum::<usize>();
             if call.waiting.is_empty() {

@@ -67,7 +67,7 @@ fn uris_carry_no_password_no_headers_and_no_digits_to_dial_later() {
             "Contact: <sip:2001@192.0.2.7:5062;transport=tcp>;q=0.5",
         ),
         ("Contact: <sip:2001:5ecret@192.0.2.7>", "Contact: <sip:2001:***@192.0.2.7>"),
-        ("Contact: SIPS:2001:5e,cr:et@192.0.2.7", "Contact: SIPS:2001:***@192.0.2.7"),
+        ("X-Where: SIPS:2001:5e,cr:et@192.0.2.7", "X-Where: SIPS:2001:***@192.0.2.7"),
         ("Call-Info: <https://u:5ecret@a.test/x>", "Call-Info: <https://u:***@a.test/x>"),
         (
             "Refer-To: <sip:1002@a.test?Replaces=c%3Bto-tag%3Dt&Authorization=Digest%205ecret>",
