@@ -227,18 +227,24 @@ fn settings_that_cannot_go_well_are_named_by_check_and_refused_by_run() {
         let said = String::from_utf8(run.stderr).unwrap();
         assert!(!run.status.success() && said.contains(named), "{variable}: {said}");
     }
-    let elsewhere = server(&data)
-        .arg("check")
-        .env("HINDSIGHT_SIP_SERVER__RESOURCE_MANAGER", "127.0.0.1:5999")
-        .env("HINDSIGHT_RESOURCE_MANAGER__POOL", "[\"127.0.0.1:5998\"]")
-        .env("HINDSIGHT_ADDRESS", "other.example:8443")
-        .output()
-        .unwrap();
-    let found = String::from_utf8(elsewhere.stdout).unwrap();
+    // Where it may be meant so there is a warning; where no call can go through, a failure.
+    let check = |variables: &[(&str, &str)]| {
+        let found = server(&data).arg("check").envs(variables.iter().copied()).output().unwrap();
+        (found.status.success(), String::from_utf8(found.stdout).unwrap())
+    };
+    let (manager, pool) = ("HINDSIGHT_SIP_SERVER__RESOURCE_MANAGER", "HINDSIGHT_RESOURCE_MANAGER__POOL");
+    let address = ("HINDSIGHT_ADDRESS", "other.example:8443");
+    let (well, found) = check(&[(manager, "192.0.2.7:5070"), (pool, "[\"127.0.0.1:5998\"]"), address]);
     for what in ["resource manager", "pool", "address"] {
         assert!(found.contains(&format!("warn  {what}: ")), "{found}");
     }
-    assert!(!found.contains("FAIL"), "{found}");
+    assert!(well && !found.contains("FAIL"), "{found}");
+    let (well, found) = check(&[(manager, "127.0.0.1:5999"), (pool, "[]")]);
+    for what in ["resource manager", "pool"] {
+        let line = found.lines().find(|line| line.starts_with(&format!("FAIL  {what}: ")));
+        assert!(line.is_some_and(|line| line.contains("no call will go through")), "{found}");
+    }
+    assert!(!well, "{found}");
 }
 
 #[test]
