@@ -11,7 +11,7 @@ demo_packages=(baresip-core asterisk-core-sounds-en-wav ffmpeg xvfb x11-utils x1
 test_packages=("${demo_packages[@]}" iproute2 kamailio sip-tester linphone-cli tshark faketime strace chromium python3-venv imagemagick sqlite3
     python3-cryptography python3-pylibsrtp sway swaybg pipewire wireplumber xdg-desktop-portal xdg-desktop-portal-wlr dbus-daemon dbus-bin
     fonts-dejavu-core gnome-keyring gstreamer1.0-libav libsecret-tools openbox systemd webkit2gtk-driver xfce4-notifyd xfce4-panel
-    xfce4-session xfwm4 xserver-xorg-core xserver-xorg-video-dummy mmdebstrap)
+    xfce4-session xfwm4 xserver-xorg-core xserver-xorg-video-dummy mmdebstrap desktop-file-utils)
 check_packages=(gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 ffmpeg)
 desktop_packages=(build-essential pkg-config libwebkit2gtk-4.1-dev libayatana-appindicator3-dev librsvg2-dev libxdo-dev)
 package_packages=(dpkg-dev binutils rpm)
