@@ -251,8 +251,9 @@ fn settings_that_cannot_go_well_are_named_by_check_and_refused_by_run() {
 fn what_the_sip_server_kept_is_missed_with_its_file_and_what_follows() {
     let (_directory, data) = site(free_port());
     let kept = data.join("sip-server/kept");
-    let sip = format!("127.0.0.1:{}", free_port());
-    let start = || Running::start(&data, "sip-server", &[("HINDSIGHT_SIP_SERVER__LISTEN", sip.clone())]);
+    let ports = ["HINDSIGHT_SIP_SERVER__LISTEN", "HINDSIGHT_SIP_SERVER__TLS__LISTEN"]
+        .map(|key| (key, format!("127.0.0.1:{}", free_port())));
+    let start = || Running::start(&data, "sip-server", &ports);
     let check = || String::from_utf8(output(&data, &["check"]).stdout).unwrap();
     let mut first = start();
     first.wait_for("taken up from the process before");
