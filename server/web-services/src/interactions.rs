@@ -120,7 +120,7 @@ pub struct InteractionDetail {
     #[serde(flatten)]
     summary: InteractionSummary,
     media_files: Vec<MediaFile>,
-    /// Recordings of it that are not this person's to see or hear: what went on without them after a transfer.
+    /// Recordings of it that are not this person's to see or hear: of parts in which others took part without them.
     withheld: usize,
     gaps: Vec<GapView>,
     /// Data that came with its announcement.

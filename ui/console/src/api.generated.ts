@@ -844,7 +844,7 @@ export interface components {
             eventHistory: components["schemas"]["EventView"][];
             gaps: components["schemas"]["GapView"][];
             mediaFiles: components["schemas"]["MediaFile"][];
-            /** @description Recordings of it that are not this person's to see or hear: what went on without them after a transfer. */
+            /** @description Recordings of it that are not this person's to see or hear: of parts in which others took part without them. */
             withheld: number;
         };
         /** @description A page of interactions. */
